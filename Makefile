@@ -11,7 +11,7 @@ TOOLS := $(VENV)/tools
 PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 # Those that users write objects of, whose comments `ructl explain` shows.
 API_PROTOS := rube/api.proto $(sort $(wildcard rube/api/*.proto))
-GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/group/group.proto rube/store/etcd/rpc.proto
+GRPC_PROTOS := rube/api.proto rube/api/auth.proto rube/api/nodes.proto rube/group/group.proto rube/store/etcd/rpc.proto
 # The options of rules (buf.validate), which users' files import too.
 INCLUDE := rube/api/types/include
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rube.api import events_pb2
+    from rube.api.auth_pb2 import *
+    from rube.api.auth_pb2_grpc import *
     from rube.api.cluster_pb2 import *
     from rube.api.conditions_pb2 import *
     from rube.api.controller_pb2 import *
@@ -37,6 +39,8 @@ _MODULES = {
         "Selector UpdateLifecycleRequest UpdateLifecycleResponse UpdateStatusRequest UpdateStatusResponse Version "
         "WatchRequest WatchResponse "
     ),
+    "rube.api.auth_pb2": ("Binding ExplainRequest ExplainResponse Role Rule Subject WhoAmIRequest WhoAmIResponse "),
+    "rube.api.auth_pb2_grpc": "RightsAsyncStub RightsServicer RightsStub add_RightsServicer_to_server",
     "rube.api_pb2_grpc": "ApiAsyncStub ApiServicer ApiStub add_ApiServicer_to_server",
     "rube.api.cluster_pb2": "Lease Node NodeStatus",
     "rube.api.conditions_pb2": "StatusCondition",

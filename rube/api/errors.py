@@ -67,6 +67,20 @@ class CompactedError(RubeError):
     reason = "REVISION_COMPACTED"
 
 
+class UnauthenticatedError(RubeError):
+    """The caller shows no identity, and without one may do nothing here."""
+
+    code = "UNAUTHENTICATED"
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(RubeError):
+    """No rule allows it to the caller. Metadata: `subject`, `verb`, `type`."""
+
+    code = "PERMISSION_DENIED"
+    reason = "PERMISSION_DENIED"
+
+
 class FailedPreconditionError(RubeError):
     code = "FAILED_PRECONDITION"
     reason = "FAILED_PRECONDITION"
@@ -163,6 +177,7 @@ _CODE_NUMBERS = {
     "DEADLINE_EXCEEDED": 4,
     "NOT_FOUND": 5,
     "ALREADY_EXISTS": 6,
+    "PERMISSION_DENIED": 7,
     "RESOURCE_EXHAUSTED": 8,
     "FAILED_PRECONDITION": 9,
     "ABORTED": 10,
@@ -170,6 +185,7 @@ _CODE_NUMBERS = {
     "UNIMPLEMENTED": 12,
     "UNAVAILABLE": 14,
     "DATA_LOSS": 15,
+    "UNAUTHENTICATED": 16,
 }
 
 

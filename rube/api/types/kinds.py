@@ -16,15 +16,18 @@ from google.protobuf.message_factory import GetMessageClass
 
 from rube import api_pb2
 from rube.api import (
+    Binding,
     CoreEvent,
     Lease,
     Namespace,
     NamespaceStatus,
     Node,
     NodeStatus,
+    Role,
     Type,
     Unit,
     UnitStatus,
+    auth_pb2,
     cluster_pb2,
     controller_pb2,
     core_pb2,
@@ -265,10 +268,22 @@ BUILTIN: Final = Types(
         Kind(spec=Unit, status=UnitStatus, namespaced=True),
         Kind(spec=Namespace, status=NamespaceStatus, namespaced=False),
         Kind(spec=CoreEvent, status=None, namespaced=True),
+        Kind(spec=Role, status=None, namespaced=False),
+        Kind(spec=Binding, status=None, namespaced=False),
     ],
     {
         name: message
-        for module in (api_pb2, cluster_pb2, controller_pb2, core_pb2, events_pb2, memory_pb2, systemd_pb2, types_pb2)
+        for module in (
+            api_pb2,
+            auth_pb2,
+            cluster_pb2,
+            controller_pb2,
+            core_pb2,
+            events_pb2,
+            memory_pb2,
+            systemd_pb2,
+            types_pb2,
+        )
         for name, message in messages_of(module.DESCRIPTOR.message_types_by_name.values())
     },
 )

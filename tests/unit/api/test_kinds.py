@@ -23,7 +23,7 @@ def test_an_unknown_type_is_answered_with_the_near_one() -> None:
 def test_a_type_far_from_all_is_answered_with_those_that_are_known() -> None:
     with pytest.raises(
         InvalidArgumentError,
-        match=r"known: api\.Lease, api\.Node, api\.Type, api\.systemd\.Unit, core\.Event, core\.Namespace$",
+        match=r"known: api\.Lease, api\.Node, api\.Type, api\.systemd\.Unit, auth\.Binding, auth\.Role, core\.Event",
     ):
         BUILTIN.message_class("zzz")
 
@@ -38,6 +38,8 @@ def test_kinds_know_their_status_and_whether_they_are_namespaced() -> None:
         "api.Node",
         "api.Type",
         "api.systemd.Unit",
+        "auth.Binding",
+        "auth.Role",
         "core.Event",
         "core.Namespace",
     ]

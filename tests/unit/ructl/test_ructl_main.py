@@ -25,7 +25,7 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         (["list", "--typ", "x"], "ructl: No such option '--typ'; did you mean '--type'?"),
         (
             ["list"],
-            "ructl: no type: give one with -t (Event, Lease, Namespace, Node, Type, Unit), such as "
+            "ructl: no type: give one with -t (Binding, Event, Lease, Namespace, Node, Role, Type, Unit), such as "
             "'ructl list -t Unit'",
         ),
         (["list", "Unit"], "ructl: no type: did you mean 'ructl list -t Unit'?"),

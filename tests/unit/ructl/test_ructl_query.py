@@ -119,7 +119,10 @@ def test_names_may_hold_their_namespace_and_type(type_name: str | None, names: l
         (["unit/web"], "did you mean 'ructl list -t Unit web'?"),
         (["default/web"], "did you mean 'ructl list -t Unit default/web'?"),
         (["node", "w1"], "did you mean 'ructl list -t Node w1'?"),
-        ([], "give one with -t (Event, Lease, Namespace, Node, Type, Unit), such as 'ructl list -t Unit'"),
+        (
+            [],
+            "give one with -t (Binding, Event, Lease, Namespace, Node, Role, Type, Unit), such as 'ructl list -t Unit'",
+        ),
     ],
 )
 def test_a_type_among_the_names_is_told_where_it_belongs(names: list[str], meant: str) -> None:
