@@ -41,6 +41,8 @@ class ApiServerConfig:
     """Bytes of the newest events, encoded once for all watches."""
     watch_buffer_bytes_max: int = 256 * 1024
     """Bytes of events that wait for one slow client: past that it is served from the store's log."""
+    index_keys_max: int = 200_000
+    """Keys in the index by which lists and initial objects with a label selector are found."""
     watch_reader_pause_s: float = 1.0
     """The one reader of the store, if it has ended, begins anew after so long; meanwhile watches read by themselves."""
 

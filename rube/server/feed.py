@@ -20,8 +20,9 @@ from rube.host import Clock
 from rube.server.config import ApiServerConfig
 from rube.server.events import EncodedResponse, EventCache, WatchBounds, bookmark, joined, responses_for
 from rube.server.filters import ObjectFilter
-from rube.server.watch_index import Labels, Topic, WatchIndex
-from rube.store import Change, ChangeBatch, Store
+from rube.server.object_index import Labels, ObjectIndex
+from rube.server.watch_index import Topic, WatchIndex
+from rube.store import Change, ChangeBatch, Record, Store
 
 _LOG = logging.getLogger("rube.server")
 
@@ -156,7 +157,11 @@ class ChangeFeed:
         self._index: WatchIndex[Subscription] = WatchIndex()
         # All that have joined, the one that was told something longest ago first.
         self._silent: dict[Subscription, None] = {}
+        self.objects = ObjectIndex(keys_max=config.index_keys_max)
+        """As of `revision`."""
         self._moved = asyncio.Event()
+        # Those that wait for a further revision.
+        self._waiting: list[asyncio.Future[None]] = []
         self._reader: asyncio.Task[None] | None = None
         self._teller: asyncio.Task[None] | None = None
         self._pause_ns = round(config.watch_reader_pause_s * NS_PER_S)
@@ -174,7 +179,7 @@ class ChangeFeed:
         `read`: the store has told that revision. One that a client names may be ahead of the store: None, unless it is
         the feed's own.
         """
-        if not self._runs() or after < self.revision or (after > self.revision and not read):
+        if not self.runs() or after < self.revision or (after > self.revision and not read):
             return None
         subscription = Subscription(after, self._bounds, self._buffer_bytes_max)
         subscription.told_ns = self._clock.monotonic_ns()
@@ -203,7 +208,19 @@ class ChangeFeed:
         tasks = [task for task in (self._reader, self._teller) if task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _runs(self) -> bool:
+    async def reached(self, revision: int, wait_s_max: float) -> bool:
+        """Waits until everything up to `revision` was given. Returns whether that is so."""
+        try:
+            async with self._clock.timeout(wait_s_max):
+                while self.runs() and self.revision < revision:
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._waiting.append(waiter)
+                    await waiter
+        except TimeoutError:
+            pass
+        return self.runs() and self.revision >= revision
+
+    def runs(self) -> bool:
         """Returns whether the reader runs. Begins it, unless it has failed only now."""
         if self._stopping:
             return False
@@ -231,9 +248,17 @@ class ChangeFeed:
             _LOG.exception("the watches' reader begins again after an unexpected error")
         finally:
             self._retry_ns = self._clock.monotonic_ns() + self._pause_ns
+            self.objects.clear()
             for subscription in list(self._silent):
                 self.leave(subscription)
                 subscription.end()
+            self._wake()
+
+    def _wake(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiting.clear()
 
     def _give(self, batch: ChangeBatch) -> None:
         before, self.revision = self.revision, batch.revision
@@ -245,6 +270,7 @@ class ChangeFeed:
                 if responses:
                     self._give_to(subscription, responses)
         self._moved.set()
+        self._wake()
 
     def _sorted(self, batch: ChangeBatch) -> dict[Topic[Subscription], list[Change]]:
         """Returns the changes that each filter may be concerned with."""
@@ -252,13 +278,17 @@ class ChangeFeed:
         for change in batch.changes:
             if change.record.key.startswith(INTERNAL_PREFIX):
                 continue
+            self.objects.note(change, self._labels_of)
             for topic in self._index.concerned(change.record.key, partial(self._labels, change)):
                 found.setdefault(topic, []).append(change)
         return found
 
     def _labels(self, change: Change) -> tuple[Labels, ...]:
         records = (None if change.deleted else change.record, change.previous)
-        return tuple(self._cache.update(record).labels() for record in records if record is not None)
+        return tuple(self._labels_of(record) for record in records if record is not None)
+
+    def _labels_of(self, record: Record) -> Labels:
+        return self._cache.update(record).labels()
 
     def _rest(self, part: ChangeBatch, topic: Topic[Subscription], subscription: Subscription) -> list[EncodedResponse]:
         """Returns what is new to a watch that had already read a part of these changes by itself."""

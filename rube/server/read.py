@@ -16,7 +16,7 @@ from rube.server.filters import ObjectFilter
 from rube.server.history import forgotten, read_at
 from rube.server.objects import size_in_response
 from rube.server.owners import decode_owners, known_owners, object_values, owners_key, owners_message
-from rube.server.scan import scan
+from rube.server.selection import Selection
 from rube.server.stored_object import decode_object, labels_of
 from rube.server.validation import check_page_size
 from rube.store import Page
@@ -52,7 +52,7 @@ async def get(backend: Backend, request: GetRequest) -> Encoded:
     return Encoded(get_object(record) + rest.SerializeToString(deterministic=True))
 
 
-async def list_objects(backend: Backend, request: ListRequest) -> Encoded:
+async def list_objects(backend: Backend, selection: Selection, request: ListRequest) -> Encoded:
     """Returns a ListResponse: one page of the objects that match, in the order of their keys; every page is of the
     first one's revision.
 
@@ -85,7 +85,8 @@ async def list_objects(backend: Backend, request: ListRequest) -> Encoded:
         start, revision, min_revision = token.last_key + b"\0", token.revision, 0
     collected = _Collected(wanted, config, min(request.page_size or config.page_size_default, config.page_objects_max))
     try:
-        async with aclosing(scan(store, start, wanted.end, revision=revision, min_revision=min_revision)) as pages:
+        selected = selection.pages(wanted, start, revision=revision, min_revision=min_revision)
+        async with aclosing(selected) as pages:
             async for page in pages:
                 if collected.take(page):
                     break

@@ -100,7 +100,7 @@ class ApiService(ApiServicer):
 
     async def List(self, request: ListRequest, context: Context) -> Encoded:  # type: ignore[override]
         self._check(request)
-        return await list_objects(self._backend, request)
+        return await list_objects(self._backend, self._watches.selection, request)
 
     async def History(self, request: HistoryRequest, context: Context) -> HistoryResponse:
         self._check(request)

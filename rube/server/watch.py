@@ -24,7 +24,7 @@ from rube.server.events import (
 from rube.server.feed import ChangeFeed, Subscription, stopping
 from rube.server.filters import ObjectFilter
 from rube.server.known_types import KnownTypes
-from rube.server.scan import scan
+from rube.server.selection import Selection
 from rube.server.timed_iterator import TimedIterator
 from rube.store import ChangeBatch, Store
 from rube.transport import Encoded
@@ -61,6 +61,8 @@ class Watches:
         self._cache = EventCache(bytes_max=config.event_cache_bytes_max)
         self._bounds = WatchBounds.of(config)
         self._feed = ChangeFeed(clock, store, self._cache, config)
+        self.selection = Selection(store, self._feed)
+        """The objects that filters select now, found by what the watches' reader has seen."""
         self._scanned_objects_max = config.page_scanned_objects_max
         self._bookmark_interval_ns = round(config.bookmark_interval_s * NS_PER_S)
         self._stopping = False
@@ -77,6 +79,7 @@ class Watches:
     async def close(self) -> None:
         """Stops, and waits until the store is not read any more."""
         self.stop()
+        await self.selection.close()
         await self._feed.close()
 
     async def watch(self, request: WatchRequest) -> AsyncGenerator[Encoded, None]:
@@ -109,7 +112,7 @@ class Watches:
         bookmark and has the revision; the others have revision 0, since they are incomplete, and may be empty if little
         matches: a sign of life."""
         silent_objects = 0
-        async with aclosing(scan(self._store, wanted.start, wanted.end, min_revision=min_revision)) as pages:
+        async with aclosing(self.selection.pages(wanted, wanted.start, min_revision=min_revision)) as pages:
             async for page in pages:
                 silent_objects += len(page.records)
                 response = None

@@ -9,8 +9,8 @@ import pytest
 
 from rube.api import GetRequest, GetResponse, ListRequest, ListResponse
 from rube.server import filters as server_filters
+from rube.server import object_index, selection, service
 from rube.server import read as server_read
-from rube.server import service
 from rube.sim.cluster.recording import RecordingStore
 from rube.store import Lookup, Page
 from rube.transport import Encoded
@@ -43,8 +43,8 @@ def test_the_shipped_code_holds() -> None:
 def _after_list(monkeypatch: pytest.MonkeyPatch, change: Callable[[ListRequest, ListResponse], None]) -> None:
     list_objects = service.list_objects
 
-    async def wrong(backend: Any, request: ListRequest) -> ListResponse:
-        response = ListResponse.FromString((await list_objects(backend, request)).data)
+    async def wrong(backend: Any, selection: Any, request: ListRequest) -> ListResponse:
+        response = ListResponse.FromString((await list_objects(backend, selection, request)).data)
         if request.type == "api.systemd.Unit":
             change(request, response)
         return response
@@ -149,6 +149,17 @@ def test_pages_of_different_revisions(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("part", ["matches", "matches_key"])
 def test_filters_that_are_not_looked_at(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_filters.ObjectFilter, part, lambda self, obj: True)
+    monkeypatch.setattr(selection, "required_values", lambda wanted: {})  # the index names no others
+    assert "reads" in violated(SCENARIO)
+
+
+def test_an_index_that_misses_what_was_put_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    move = object_index.Values.move
+
+    def wrong(self: object_index.Values, key: bytes, before: str | None, after: str | None, revision: int) -> None:
+        move(self, key, before, None, revision)
+
+    monkeypatch.setattr(object_index.Values, "move", wrong)
     assert "reads" in violated(SCENARIO)
 
 
