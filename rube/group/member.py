@@ -36,6 +36,7 @@ from rube.group.service import MembersService
 from rube.group.snapshots import install
 from rube.group.volatile import watch_for_loss
 from rube.host import Engine, Host
+from rube.host.network import listen
 from rube.raft.errors import ProposalDroppedError
 from rube.raft.raft_pb2 import ConfChangeSingle, ConfChangeType, ConfChangeV2
 from rube.transport import rube_error
@@ -99,7 +100,7 @@ class Member:
         server = host.network.server()
         add_MembersServicer_to_server(service, server)
         try:
-            server.add_insecure_port(config.listen)
+            listen(server, config.listen, host.network)
             await server.start()
             identity = await Founding(host, engine, config).identity()
             await install(engine, machine.ranges, host.clock, engine.commit)

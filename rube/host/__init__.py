@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rube.host.clock import Clock
 from rube.host.engine import Engine, EngineView, Remains, Wreck, Write
 from rube.host.host import Host, Storage, Wrecks
-from rube.host.network import ChannelTls, Network, ServerOptions
+from rube.host.network import ChannelTls, Network, ServerOptions, ServerTls
 from rube.host.randomness import Randomness
 from rube.lazy import lazy_names
 
@@ -33,6 +33,7 @@ __all__ = [
     "RealRandomness",
     "Remains",
     "ServerOptions",
+    "ServerTls",
     "Storage",
     "Wreck",
     "Wrecks",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:  # who only reads the limits below needs no gRPC
     from grpc import aio
@@ -29,13 +29,32 @@ class ServerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelTls:
-    """TLS to a server. Paths of PEM files; "" for none."""
+    """TLS to a server. Paths of PEM files; "" for none. Each connection uses the files as they are when it begins."""
 
     ca: str = ""
     """The authorities that may certify the server; without any, those of gRPC."""
     # The client's certificate and key, for a server that asks; both or neither.
     cert: str = ""
     key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTls:
+    """Mutual TLS of a server. Paths of PEM files. Connections that begin within seconds of a change use the changed
+    files."""
+
+    cert: str
+    key: str
+    client_ca: str
+    """The authorities that may certify clients: a client without a certificate of theirs makes no call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoTls:
+    """A channel in plain text, also on a network that has an identity."""
+
+
+NO_TLS: Final = NoTls()
 
 
 class Network(Protocol):
@@ -46,21 +65,51 @@ class Network(Protocol):
     call with DEADLINE_EXCEEDED. Cancelling the client's call cancels the handler's task. A slow reader stops the writer
     (bounded buffers). A write after the end of its call fails alike everywhere. Messages go up to `message_bytes_max`.
     A request that cannot be parsed is INVALID_ARGUMENT. `stop` of a server returns when its handlers have ended.
+
+    TLS is mutual and 1.3. A handler finds its client's certificate in `context.auth_context()`, under gRPC's keys
+    `x509_pem_cert`, `x509_subject` and `x509_subject_alternative_name` (rube.transport.peers). A connection that TLS
+    refuses fails with UNAVAILABLE, and `rube.transport.connect` says why and what to do.
     """
+
+    @property
+    def tls(self) -> ChannelTls | None:
+        """The identity of this network's user: channels use it, and `listen`. None for plain text."""
+        ...
 
     def server(self, options: ServerOptions | None = None) -> aio.Server:
         """Returns a server to which generic handlers and ports are added: `add_insecure_port("127.0.0.1:0")` returns
-        the port.
+        the port, and `add_secure_port("0.0.0.0:7823", ServerTls(...))` does so with TLS.
 
         Addresses: `host:port`, `unix:/path`.
         """
         ...
 
     def channel(
-        self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = (), tls: ChannelTls | None = None
+        self,
+        target: str,
+        *,
+        interceptors: Sequence[aio.ClientInterceptor] = (),
+        tls: ChannelTls | NoTls | None = None,
     ) -> aio.Channel:
         """Returns a channel that connects when needed and reconnects with bounded exponential backoff (at most 2 s).
 
-        Raises InvalidArgumentError for unusable TLS files, or if the adapter has no TLS.
+        Without `tls` it uses the network's own; Unix sockets are always plain text. Raises InvalidArgumentError for
+        unusable TLS files.
         """
         ...
+
+
+def listen(server: aio.Server, address: str, network: Network) -> int:
+    """Listens with the network's identity, if it has one, and returns the port. A Unix socket is plain text: the modes
+    of its file guard it. Raises a RubeError."""
+    if network.tls is None or address.startswith("unix:"):
+        return server.add_insecure_port(address)
+    tls = ServerTls(cert=network.tls.cert, key=network.tls.key, client_ca=network.tls.ca)
+    return server.add_secure_port(address, tls)  # type: ignore[arg-type]  # what this port's servers take
+
+
+def chosen_tls(network: Network, target: str, tls: ChannelTls | NoTls | None) -> ChannelTls | None:
+    """Returns what a channel to the target uses: for the adapters."""
+    if isinstance(tls, NoTls) or target.startswith("unix:"):
+        return None
+    return tls or network.tls

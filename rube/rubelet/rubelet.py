@@ -20,6 +20,7 @@ from rube.controllers.config import Decided, DecisionObserver, NodeController, R
 from rube.controllers.ports import Cache
 from rube.controllers.runtime import Runtime
 from rube.host import Engine, Host
+from rube.host.network import listen
 from rube.rubelet.config import RubeletConfig
 from rube.rubelet.identity import Identity
 from rube.rubelet.local_copy import LocalCopy
@@ -183,7 +184,7 @@ class Rubelet:
             return None
         server = self._host.network.server()
         add_ApiServicer_to_server(api, server)
-        server.add_insecure_port(self._config.listen)
+        listen(server, self._config.listen, self._host.network)
         await server.start()
         return server
 

@@ -10,7 +10,8 @@ from grpc import aio
 from rube import api_pb2
 from rube.api import add_ApiServicer_to_server, add_NodesServicer_to_server, nodes_pb2
 from rube.api.errors import RubeError
-from rube.host import Host
+from rube.host import Host, Network
+from rube.host.network import listen
 from rube.server.attachments import Attachments
 from rube.server.compaction import compact_periodically
 from rube.server.config import ApiServerConfig
@@ -65,7 +66,7 @@ class ApiServer:
         standard = await add_standard_services(server, _SERVICES, self._types.pools, self._gauges)
         try:
             self._types.start()
-            addresses = tuple(_bind(server, address) for address in self._config.listen)
+            addresses = tuple(_bind(server, address, self._host.network) for address in self._config.listen)
             await server.start()
         except BaseException:
             await self._types.stop()
@@ -116,6 +117,6 @@ class ApiServer:
             await self._standard.shut_down()
 
 
-def _bind(server: aio.Server, address: str) -> str:
-    port = server.add_insecure_port(address)
+def _bind(server: aio.Server, address: str, network: Network) -> str:
+    port = listen(server, address, network)
     return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rube.transport.errors import abort_with, rube_error
     from rube.transport.network import GrpcNetwork, ServerKind
     from rube.transport.options import ChannelOptions
+    from rube.transport.peers import Peer, peer
     from rube.transport.servicer import Encoded, LevelServer
     from rube.transport.services import StandardServices, add_standard_services
 
@@ -27,12 +28,14 @@ __all__ = [
     "Encoded",
     "GrpcNetwork",
     "LevelServer",
+    "Peer",
     "ServerKind",
     "StandardServices",
     "abort_with",
     "add_standard_services",
     "connect",
     "is_connected",
+    "peer",
     "rube_error",
 ]
 
@@ -44,6 +47,7 @@ if not TYPE_CHECKING:  # to a type checker it would mean that there is every nam
             "errors": "abort_with rube_error",
             "network": "GrpcNetwork ServerKind",
             "options": "ChannelOptions",
+            "peers": "Peer peer",
             "servicer": "Encoded LevelServer",
             "services": "StandardServices add_standard_services",
         },

@@ -12,11 +12,14 @@ from grpc import ChannelConnectivity, aio
 
 from rube.api.errors import NotSentError
 from rube.host import Clock
+from rube.transport.tls_faults import TlsFault
 
 # A harmless call on a channel without a connection, which gRPC itself answers with the reason.
 _PROBE = "/grpc.health.v1.Health/Check"
 _PROBE_TIMEOUT_S = 0.5
 _WHY_CHARS_MAX = 300
+# What gRPC says of a connection that the server ends at the preface.
+_ENDED_AT_ONCE = "Socket closed"
 
 
 def is_connected(channel: aio.Channel) -> bool:
@@ -36,13 +39,14 @@ async def connect(channel: aio.Channel, target: str, clock: Clock, timeout_s: fl
         async with clock.timeout(timeout_s):
             state = await _settled(channel)
     except TimeoutError:
+        why = await _fault_of_tls(channel)
         raise NotSentError(
-            f"there is no connection to {target} after {timeout_s:.3g} s",
-            why=f"no answer within {timeout_s:.3g} s",
+            f"there is no connection to {target} after {timeout_s:.3g} s{why and f': {why}'}",
+            why=why or f"no answer within {timeout_s:.3g} s",
             silent="true",
         ) from None
     if state is not ChannelConnectivity.READY:
-        why = await _why_not(channel)
+        why = await _fault_of_tls(channel) or await _why_not(channel)
         raise NotSentError(f"there is no connection to {target}: {why}", why=why)
 
 
@@ -54,11 +58,19 @@ async def _settled(channel: aio.Channel) -> ChannelConnectivity:
     return state
 
 
+async def _fault_of_tls(channel: aio.Channel) -> str:
+    """Returns what a channel over TLS says of its last attempt, "" for another channel."""
+    explain = getattr(channel, "explain", None)
+    return "" if explain is None else str(await explain())
+
+
 async def _why_not(channel: aio.Channel) -> str:
     """Returns the reason in gRPC's words, for users to read."""
     try:
         await channel.unary_unary(_PROBE, None, None)(b"", timeout=_PROBE_TIMEOUT_S)
     except aio.AioRpcError as error:
         text = error.details() or error.code().name
-        return text.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")[:_WHY_CHARS_MAX]
+        why = text.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")[:_WHY_CHARS_MAX]
+        plain = not hasattr(channel, "explain")
+        return f"{why}: {TlsFault.TLS_SERVER.value}" if plain and why.endswith(_ENDED_AT_ONCE) else why
     return "the connection came too late"

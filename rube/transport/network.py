@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from grpc import aio
 
-from rube.host import ChannelTls, ServerOptions
+from rube.api.errors import InvalidArgumentError
+from rube.host import ChannelTls, ServerOptions, ServerTls
+from rube.host.network import NoTls, chosen_tls
 from rube.transport.addresses import cannot_listen, check_address, short_address
 from rube.transport.options import ChannelOptions, channel_core_options, server_core_options
 
@@ -18,9 +20,21 @@ class GrpcNetwork:
     """This machine's network (rube.host.Network): servers on h2corn, or on grpcio, whose calls cost several times as
     much."""
 
-    def __init__(self, *, server_kind: ServerKind = "h2corn", channel_options: ChannelOptions | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        server_kind: ServerKind = "h2corn",
+        channel_options: ChannelOptions | None = None,
+        tls: ChannelTls | None = None,
+    ) -> None:
+        """`tls`: the identity that channels use and `rube.host.network.listen` takes."""
+        self._tls = tls
         self._server_kind = server_kind
         self._channel_options = channel_core_options(channel_options or ChannelOptions())
+
+    @property
+    def tls(self) -> ChannelTls | None:
+        return self._tls
 
     def server(self, options: ServerOptions | None = None) -> aio.Server:
         """Returns a server, without a port yet."""
@@ -30,11 +44,11 @@ class GrpcNetwork:
         check_interceptors(options.interceptors)
         inner: Any = self._inner(options)
 
-        def bind(address: str) -> int:
+        def bind(address: str, tls: ServerTls | None) -> int:
             address = short_address(address)
             check_address(address)
             try:
-                port: int = inner.add_insecure_port(address)
+                port: int = inner.add_insecure_port(address) if tls is None else self._secured(inner, address, tls)
             except RuntimeError as error:
                 raise cannot_listen(address, "it is in use, or not an address of this machine") from error
             return port
@@ -42,17 +56,29 @@ class GrpcNetwork:
         return LevelServer(inner, bind, calls_max=options.calls_max)
 
     def channel(
-        self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = (), tls: ChannelTls | None = None
+        self,
+        target: str,
+        *,
+        interceptors: Sequence[aio.ClientInterceptor] = (),
+        tls: ChannelTls | NoTls | None = None,
     ) -> aio.Channel:
         """Returns a channel to `host:port` or `unix:/path`. Close it: `async with` or `close()`."""
         target = short_address(target)
-        if tls is None:
+        used = chosen_tls(self, target, tls)
+        if used is None:
             return aio.insecure_channel(target, options=self._channel_options, interceptors=list(interceptors))
-        from rube.transport.tls import channel_credentials
+        from rube.transport.tls_channel import TlsChannel
 
-        return aio.secure_channel(
-            target, channel_credentials(tls), options=self._channel_options, interceptors=list(interceptors)
-        )
+        return TlsChannel(target, used, self._channel_options, interceptors)
+
+    def _secured(self, inner: Any, address: str, tls: ServerTls) -> int:
+        if address.startswith("unix:"):
+            raise InvalidArgumentError(f"a Unix socket takes no TLS: add {address} with add_insecure_port")
+        if self._server_kind == "grpcio":
+            from rube.transport.tls import server_credentials
+
+            return int(inner.add_secure_port(address, server_credentials(tls)))
+        return int(inner.add_secure_port(address, tls))
 
     def _inner(self, options: ServerOptions) -> aio.Server:
         if self._server_kind == "h2corn":

@@ -27,7 +27,7 @@ from grpc import aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 from rube.api.errors import InvalidArgumentError, RubeError, UnimplementedError
-from rube.host.network import CALLS_MAX
+from rube.host.network import CALLS_MAX, ServerTls
 from rube.transport.errors import abort_with
 from rube.transport.running import Running
 from rube.transport.strangers import Strangers
@@ -274,8 +274,11 @@ class _LevelGenericHandler(ServiceHandler):
 class LevelServer(aio.Server):
     """A server in the shape of grpc.aio's, over another one: its handlers are wrapped as this module promises."""
 
-    def __init__(self, inner: aio.Server, bind: Callable[[str], int], *, calls_max: int = CALLS_MAX) -> None:
-        """`bind(address)` makes `inner` listen and returns the port; it raises a RubeError that names the remedy."""
+    def __init__(
+        self, inner: aio.Server, bind: Callable[[str, ServerTls | None], int], *, calls_max: int = CALLS_MAX
+    ) -> None:
+        """`bind(address, tls)` makes `inner` listen and returns the port; it raises a RubeError that names the
+        remedy."""
         self._inner = inner
         self._bind = bind
         self._level = Level(calls_max)
@@ -300,11 +303,16 @@ class LevelServer(aio.Server):
     def add_insecure_port(self, address: str) -> int:
         """Listens on `host:port` (0: a free one, returned) or `unix:/path`. Raises a RubeError if that is not
         possible."""
-        return self._bind(address)
+        return self._bind(address, None)
 
-    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
-        """Raises UnimplementedError: TLS is not served yet."""
-        raise UnimplementedError(f"cannot serve TLS on {address}: use add_insecure_port")
+    def add_secure_port(  # type: ignore[override]  # files in place of gRPC's credentials: they may change
+        self, address: str, server_credentials: ServerTls
+    ) -> int:
+        """Listens with mutual TLS on `host:port`. Raises a RubeError if that is not possible, or the files are
+        unusable."""
+        if not isinstance(server_credentials, ServerTls):
+            raise TypeError(f"{server_credentials!r} is no rube.host.ServerTls")
+        return self._bind(address, server_credentials)
 
     async def start(self) -> None:
         await self._inner.start()

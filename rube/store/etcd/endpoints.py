@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from grpc import aio
 
 from rube.host import Clock, Network
-from rube.host.network import ChannelTls
+from rube.host.network import NO_TLS, ChannelTls
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd import rpc_pb2_grpc
 from rube.transport import connect
@@ -43,7 +43,7 @@ class Endpoints:
     """All members that the URL names. Calls go to one until it fails them, then to the next."""
 
     def __init__(self, network: Network, targets: Sequence[str], tls: ChannelTls | None) -> None:
-        self.all = [Endpoint(network.channel(target, tls=tls), target) for target in targets]
+        self.all = [Endpoint(network.channel(target, tls=tls or NO_TLS), target) for target in targets]
         self._current = 0
 
     @property

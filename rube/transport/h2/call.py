@@ -13,6 +13,7 @@ from grpc import StatusCode, aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 from rube.transport.h2.encodings import ACCEPTED, ENCODINGS, Encoding
+from rube.transport.h2.identity import IDENTITY_KEY, auth_context
 from rube.transport.h2.messages import IDENTITY, MessageReader, StatusError, framed
 from rube.transport.h2.metadata import Metadata, percent_encoded, timeout_s, to_headers, to_metadata
 from rube.transport.servicer import EndedError
@@ -172,14 +173,15 @@ class Call:
         host, port = client[:2]
         return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
 
-    def peer_identities(self) -> None:
-        return None
+    def peer_identities(self) -> Sequence[bytes] | None:
+        return self.auth_context().get(IDENTITY_KEY)
 
-    def peer_identity_key(self) -> None:
-        return None
+    def peer_identity_key(self) -> str | None:
+        return IDENTITY_KEY if IDENTITY_KEY in self.auth_context() else None
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
-        return {}
+        tls = self._scope["extensions"].get("tls")
+        return auth_context(tls["client_cert_chain"][0], tls["client_cert_name"]) if tls else {}
 
     def time_remaining(self) -> float:
         if self._deadline_s is None:

@@ -7,23 +7,23 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import grpc
 from grpc import StatusCode, aio
 
 from rube.api.addresses import is_loopback, split_host_port
-from rube.api.errors import FailedPreconditionError
-from rube.distribution import install_command
-from rube.host import ServerOptions
+from rube.api.errors import InvalidArgumentError
+from rube.host import ServerOptions, ServerTls
 from rube.transport.h2.call import Call
 from rube.transport.h2.connect import JSON, PROTO, ConnectCall
 from rube.transport.h2.connections import cut_connections
+from rube.transport.h2.identity import TLS_1_3
 from rube.transport.h2.json_codec import JsonCodec, Pools
 from rube.transport.h2.listening import Listening, bind, until_answered
 from rube.transport.h2.messages import StatusError
 from rube.transport.h2.metadata import to_metadata
 from rube.transport.h2.pages import OTHER_METHOD, PATHS, TEXT, Page, Pages
+from rube.transport.h2.serving import Serving, serve
 from rube.transport.h2.web import GRPC_WEB, WebCall
-from rube.transport.options import STREAMS_MAX, WINDOW_BYTES
+from rube.transport.tls import Stamp, check_server_tls, server_paths, stamp
 
 GRPC = b"application/grpc"
 WEB_TYPES = frozenset(GRPC_WEB + text + codec for text in (b"", b"-text") for codec in (b"", b"+proto"))
@@ -34,13 +34,11 @@ UNKNOWN_CONTENT = (
 FOREIGN_ORIGIN = b"this port takes no calls from pages of other origins\n"
 NOT_FOUND = f"no such page: there are {', '.join(PATHS)}\n".encode()
 STOPPING = "the server is stopping"
+OLD_TLS = "this server speaks TLS 1.3 alone: have the client speak it, too"
 WRITTEN_S_MAX = 2.0
 """A stop waits so long for its last answers to be written, to clients that read them."""
-GRACE_S_MAX = 30 * 24 * 3600.0
-HEADER_BYTES_MAX = 64 * 1024
-RESPONSE_STALL_S = 5.0
-"""A response that its client takes nothing of for so long is reset: h2corn's bound on what a connection may have
-under way is for all its streams, and a stuck one holds up the others until then."""
+RELOAD_S = 1.0
+"""A server looks so often whether its TLS files have changed."""
 _LOG = logging.getLogger("rube.transport")
 
 
@@ -59,11 +57,12 @@ class H2Server(aio.Server):
         self._interceptors = list(options.interceptors)
         self._generic: list[Any] = []
         self._methods: dict[str, Any] = {}
-        self._listening: list[Listening] = []
+        self._listening: dict[ServerTls | None, list[Listening]] = {}
         self._calls: set[Call] = set()
         self._idle = asyncio.Event()
-        self._stopping: asyncio.Future[str] | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._accepts = False
+        self._serving: dict[Serving, None] = {}
+        self._reloading: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
         self._pages = Pages()
         self._codec = JsonCodec()
@@ -86,63 +85,42 @@ class H2Server(aio.Server):
     def add_insecure_port(self, address: str) -> int:
         """Listens on the address; connections are answered once the server has started. Raises
         FailedPreconditionError."""
-        listening = bind(address, self._options)
-        self._listening.append(listening)
-        return listening.port
+        return self._add_port(address, None)
 
-    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
-        raise NotImplementedError
+    def add_secure_port(  # type: ignore[override]  # as LevelServer's
+        self, address: str, server_credentials: ServerTls
+    ) -> int:
+        """Listens with mutual TLS. Raises FailedPreconditionError and InvalidArgumentError."""
+        check_server_tls(server_credentials)
+        return self._add_port(address, server_credentials)
 
     async def start(self) -> None:
         """Returns once connections are answered."""
-        fds = [bound.fileno() for listening in self._listening for bound in listening.sockets]
-        config = _config(self._options, fds)
-        from h2corn._lib import prepare_tls, serve_fds
-        from h2corn._lifespan import PreparedApplication
-
-        loop = asyncio.get_running_loop()
-        started: asyncio.Future[None] = loop.create_future()
-
-        def ready(error: BaseException | None = None) -> None:
-            if error is not None and not started.done():
-                started.set_exception(error)
-            elif not started.done():
-                started.set_result(None)
-
-        application = PreparedApplication(self._serve, False, "off")
-        await application.startup(required=False)
-        self._stopping = loop.create_future()
-        serving = serve_fds(
-            application,
-            fds,
-            config,
-            self._stopping,
-            None,
-            ready,
-            None,
-            prepared_tls=prepare_tls(config, None),
-        )
-        self._serving = asyncio.create_task(_ended(serving), name="h2corn")
-        self._serving.add_done_callback(lambda _: self._ended.set())
-        await started
-        if self._listening:
-            await until_answered(self._listening[0])
-        for listening in self._listening:
-            listening.close()  # h2corn has duplicates
+        self._accepts = True
+        for tls, listening in self._listening.items():
+            seen = stamp(server_paths(tls)) if tls else ()
+            serving = await self._begin(listening, tls)
+            await until_answered(listening[0])
+            if tls is None:
+                for place in listening:
+                    place.close()  # h2corn has duplicates
+            else:
+                self._reloading.append(asyncio.create_task(self._reload(listening, tls, serving, seen)))
 
     async def stop(self, grace: float | None = None) -> None:
         """Refuses new calls, lets running ones end for `grace` seconds and cancels the rest. Returns when their
         answers are written, or their clients have not read them in time, or a handler does not end."""
-        if self._stopping is None or self._serving is None:
-            for listening in self._listening:
-                listening.close()
-                listening.remove()
+        self._accepts = False
+        for task in self._reloading:
+            task.cancel()
+        for place in self._places():
+            place.close()
+            place.remove()
+        if not self._serving:
             self._ended.set()
             return
-        if not self._stopping.done():
-            self._stopping.set_result("stop")
-            for listening in self._listening:
-                listening.remove()
+        for serving in self._serving:
+            serving.finish()
         own = self._own_call()
         await self._calls_end(grace or 0.0, own)
         why = StatusError(StatusCode.UNAVAILABLE, STOPPING)
@@ -150,11 +128,11 @@ class H2Server(aio.Server):
             if call is not own:
                 call.cancel(why)
         if own is None:
-            await asyncio.wait([self._serving], timeout=WRITTEN_S_MAX)
-        if not self._serving.done():
-            cut_connections(self._listening)
+            await self._written()
+        if self._serving:
+            cut_connections(self._places())
             if own is None:
-                await asyncio.wait([self._serving], timeout=WRITTEN_S_MAX)
+                await self._written()
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:
         """Returns whether the timeout has passed before the server has ended."""
@@ -164,6 +142,46 @@ class H2Server(aio.Server):
         except TimeoutError:
             return True
         return False
+
+    def _add_port(self, address: str, tls: ServerTls | None) -> int:
+        place = bind(address, self._options)
+        self._listening.setdefault(tls, []).append(place)
+        return place.port
+
+    def _places(self) -> list[Listening]:
+        return [place for listening in self._listening.values() for place in listening]
+
+    async def _begin(self, listening: list[Listening], tls: ServerTls | None) -> Serving:
+        serving = await serve(self._serve, listening, self._options, tls)
+        self._serving[serving] = None
+        serving.task.add_done_callback(lambda _: self._has_ended(serving))
+        return serving
+
+    def _has_ended(self, serving: Serving) -> None:
+        self._serving.pop(serving, None)
+        if not self._serving:
+            self._ended.set()
+
+    async def _reload(self, listening: list[Listening], tls: ServerTls, serving: Serving, seen: Stamp) -> None:
+        """Takes changed files: new connections get them, and the calls of open ones go on until they end."""
+        while True:
+            await asyncio.sleep(RELOAD_S)
+            now = stamp(server_paths(tls))
+            if now == seen:
+                continue
+            seen = now
+            try:
+                successor = await self._begin(listening, tls)
+            except InvalidArgumentError as error:
+                _LOG.error("the TLS files have changed, and the ones before stay in use: %s", error)
+                continue
+            serving.finish()
+            serving = successor
+            _LOG.info("the TLS files have changed: new connections use them (%s)", tls.cert)
+
+    async def _written(self) -> None:
+        """Waits until what was answered is written, but not past WRITTEN_S_MAX."""
+        await asyncio.wait([serving.task for serving in self._serving], timeout=WRITTEN_S_MAX)
 
     def _own_call(self) -> Call | None:
         """Returns the call whose handler stops the server, if one does."""
@@ -197,8 +215,11 @@ class H2Server(aio.Server):
         self._calls.add(call)
         counted = call.method
         try:
-            if self._stopping is None or self._stopping.done():
+            if not self._accepts:
                 await call.refuse(StatusCode.UNAVAILABLE, STOPPING)
+                return
+            if (tls := scope["extensions"].get("tls")) and tls["tls_version"] != TLS_1_3:
+                await call.refuse(StatusCode.UNAUTHENTICATED, OLD_TLS)
                 return
             handler = await self._handler(call) if self._interceptors else self._found(call.method, scope)
             if handler is None:
@@ -253,11 +274,6 @@ class H2Server(aio.Server):
         return await continuation(Details(call.method, call.invocation_metadata()))
 
 
-async def _ended(serving: Awaitable[None]) -> None:
-    """Makes a task of h2corn's own future, which asyncio.wait does not take."""
-    await serving
-
-
 def _intercepted(interceptor: Any, continuation: Any) -> Any:
     async def call(details: Any) -> Any:
         return await interceptor.intercept_service(continuation, details)
@@ -282,31 +298,3 @@ def _is_own_page(headers: dict[bytes, bytes]) -> bool:
         return True
     here = origin.partition(b"://")[2].decode("latin-1")
     return here.encode() == headers.get(b"host") and is_loopback(split_host_port(here)[0])
-
-
-def _config(options: ServerOptions, fds: Iterable[int]) -> Any:
-    """Returns h2corn's configuration. Raises FailedPreconditionError if h2corn is not installed."""
-    try:
-        from h2corn import Config
-    except ImportError as error:
-        raise FailedPreconditionError(
-            f"the server h2corn is not installed: {install_command('server')}, or choose the server grpcio",
-            extra="server",
-        ) from error
-    return Config(
-        bind=tuple(f"fd://{fd}" for fd in fds),
-        grpc=True,
-        lifespan="off",
-        access_log=False,
-        date_header=False,
-        # A connection's streams past a limit would wait at the client, in silence: `calls_max` refuses instead.
-        max_concurrent_streams=STREAMS_MAX,
-        h2_initial_stream_window_size=WINDOW_BYTES,
-        h2_initial_connection_window_size=4 * WINDOW_BYTES,
-        h2_max_header_list_size=HEADER_BYTES_MAX,
-        h2_timeout_response_stall=RESPONSE_STALL_S,
-        h2_timeout_write=0,
-        timeout_keep_alive=0,
-        timeout_graceful_shutdown=GRACE_S_MAX,
-        max_request_body_size=2 * options.message_bytes_max,  # gRPC-Web's text is longer
-    )

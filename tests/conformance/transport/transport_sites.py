@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 from grpc import aio
 
-from rube.host import Network, ServerOptions
+from rube.host import Network, ServerOptions, ServerTls
 from rube.sim.world.kernel import SimProcess, World
 from rube.sim.world.network import SimFabric, SimNetwork
 from rube.transport import ChannelOptions, GrpcNetwork, ServerKind
 from rube.transport.forwarder import Forwarder
+from tests.conformance.transport.transport_identities import Identities, RealIdentities, SimIdentities
 from tests.conformance.transport.transport_service import Client, add_service, echo_server
 
 Body = Callable[[], Coroutine[Any, Any, None]]
@@ -71,7 +72,11 @@ class Site(Protocol):
 
     def run(self, body: Body) -> None: ...
 
-    async def serve(self, *, address: str = "", options: ServerOptions = SERVER, **handlers: Any) -> Served:
+    identities: Identities
+
+    async def serve(
+        self, *, address: str = "", options: ServerOptions = SERVER, tls: ServerTls | None = None, **handlers: Any
+    ) -> Served:
         """Serves these handlers; the test's code shares memory with them."""
         ...
 
@@ -98,6 +103,12 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(WAIT_S_MAX):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+def _add_port(server: aio.Server, address: str, tls: ServerTls | None) -> int:
+    if tls is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, tls)  # type: ignore[arg-type]  # rube.host.Network's servers take it
 
 
 def _target(address: str, port: int, host: str) -> str:
@@ -131,8 +142,9 @@ class RealSite:
         self._loop_factory = loop_factory
         self.network: Network = GrpcNetwork(server_kind=kind, channel_options=CHANNEL)
         self.patient: Network = GrpcNetwork(server_kind=kind, channel_options=PATIENT_CHANNEL)
-        self._kind = kind
+        self.kind = kind
         self._path = path
+        self.identities: Identities = RealIdentities(path)
         self._ended = AsyncExitStack()
 
     def run(self, body: Body) -> None:
@@ -143,11 +155,13 @@ class RealSite:
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(main())
 
-    async def serve(self, *, address: str = "", options: ServerOptions = SERVER, **handlers: Any) -> Served:
+    async def serve(
+        self, *, address: str = "", options: ServerOptions = SERVER, tls: ServerTls | None = None, **handlers: Any
+    ) -> Served:
         server = self.network.server(options)
         add_service(server, handlers)
         address = address or "127.0.0.1:0"
-        port = server.add_insecure_port(address)
+        port = _add_port(server, address, tls)
         await server.start()
         self._ended.push_async_callback(server.stop, None)
         return _RealServed(server, _target(address, port, "127.0.0.1"))
@@ -155,7 +169,7 @@ class RealSite:
     async def spawn(self, address: str = "") -> Spawned:
         program = str(Path(__file__).with_name("transport_service.py"))
         address = address or "127.0.0.1:0"
-        arguments = (sys.executable, program, self._kind, address)
+        arguments = (sys.executable, program, self.kind, address)
         process = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         port = int(await process.stdout.readline())
@@ -220,12 +234,15 @@ class SimSite:
         self.network: Network = SimNetwork(self.fabric, self._client, channel_options=CHANNEL)
         self.patient: Network = SimNetwork(self.fabric, self._client, channel_options=PATIENT_CHANNEL)
         self._served = 0
+        self.identities: Identities = SimIdentities(self.fabric, self._client, self._server)
 
     def run(self, body: Body) -> None:
         with self.world:
             self.world.run(body, host=self._client)
 
-    async def serve(self, *, address: str = "", options: ServerOptions = SERVER, **handlers: Any) -> Served:
+    async def serve(
+        self, *, address: str = "", options: ServerOptions = SERVER, tls: ServerTls | None = None, **handlers: Any
+    ) -> Served:
         unix = address.startswith("unix:")
         host = self._client if unix else self._server
         started: asyncio.Future[_SimServed] = asyncio.get_running_loop().create_future()
@@ -234,7 +251,7 @@ class SimSite:
             try:
                 server = SimNetwork(self.fabric, host).server(options)
                 add_service(server, handlers)
-                port = server.add_insecure_port(address or "0.0.0.0:0")
+                port = _add_port(server, address or "0.0.0.0:0", tls)
                 await server.start()
             except Exception as error:
                 started.set_exception(error)

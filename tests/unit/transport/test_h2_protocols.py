@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2
 from rube.api.errors import AbortedError
 from rube.host import ServerOptions
 from rube.transport import GrpcNetwork, add_standard_services
-from rube.transport.h2 import server as h2_server
+from rube.transport.h2 import serving as h2_serving
 from rube.transport.h2.encodings import ENCODINGS, BrokenEncodingError, TooLargeError
 from rube.transport.h2.metadata import percent_encoded, timeout_s, to_headers, to_metadata
 from tests.conformance.transport.transport_service import SERVICE, add_service
@@ -368,7 +368,7 @@ def test_a_writer_that_need_not_wait_for_its_client_lets_other_tasks_run() -> No
 
 
 def test_a_stream_that_nobody_reads_does_not_stop_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(h2_server, "RESPONSE_STALL_S", 0.2)
+    monkeypatch.setattr(h2_serving, "RESPONSE_STALL_S", 0.2)
 
     written = 0
     ended = asyncio.Event()

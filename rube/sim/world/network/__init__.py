@@ -10,5 +10,6 @@ from rube.sim.world.network.fabric import SimFabric
 from rube.sim.world.network.links import LOOPBACK, Link
 from rube.sim.world.network.network import SimNetwork
 from rube.sim.world.network.tap import CallTap, Tap
+from rube.sim.world.network.tls import SimCertificate, TlsFiles
 
-__all__ = ["LOOPBACK", "CallTap", "Link", "SimFabric", "SimNetwork", "Tap"]
+__all__ = ["LOOPBACK", "CallTap", "Link", "SimCertificate", "SimFabric", "SimNetwork", "Tap", "TlsFiles"]

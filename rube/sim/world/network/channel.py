@@ -14,11 +14,14 @@ from typing import Any
 import grpc
 from grpc import ChannelConnectivity, aio
 
+from rube.api.errors import InvalidArgumentError
+from rube.host import ChannelTls
 from rube.sim.world.kernel import SimProcess
 from rube.sim.world.network.calls import CallSpec, SimCall
 from rube.sim.world.network.connection import End
 from rube.sim.world.network.fabric import SimFabric
 from rube.sim.world.network.frames import Frame, Kind
+from rube.sim.world.network.handshakes import ClientHandshake
 from rube.sim.world.network.stubs import (
     StreamStreamMultiCallable,
     StreamUnaryMultiCallable,
@@ -26,6 +29,7 @@ from rube.sim.world.network.stubs import (
     UnaryUnaryMultiCallable,
 )
 from rube.sim.world.network.tap import Tap
+from rube.sim.world.network.tls import TlsFiles
 from rube.transport import ChannelOptions
 
 BACKOFF_FACTOR = 1.6
@@ -45,6 +49,7 @@ class ClientConnection:
         self._next_stream = 1
         self._draining = False
         self.greeted = False
+        self.handshake: ClientHandshake | None = None
         end.peer = self
 
     def open(self, call: SimCall) -> None:
@@ -74,8 +79,12 @@ class ClientConnection:
 
     def received(self, frame: Frame) -> None:
         if frame.kind is Kind.SETTINGS:
-            self.greeted = True
-            self._channel.connected(self)
+            if self.handshake is None or self.handshake.greeted():
+                self.greeted = True
+                self._channel.connected(self)
+        elif frame.kind is Kind.TLS:
+            if self.handshake is not None:
+                self.handshake.received(frame)
         elif frame.kind is Kind.GOAWAY:
             self._draining = True
             self._channel.disconnected(self)
@@ -86,13 +95,15 @@ class ClientConnection:
 
     def lost(self, reason: str) -> None:
         calls, self._calls = self._calls, {}
-        self._channel.disconnected(self)
+        self._channel.disconnected(self, reason)
         for call in calls.values():
             call.finish(grpc.StatusCode.UNAVAILABLE, reason)
 
 
 class SimChannel(aio.Channel):
     """A channel of one process to one address. Made by `SimNetwork.channel`."""
+
+    _secured = False
 
     def __init__(
         self,
@@ -248,10 +259,10 @@ class SimChannel(aio.Channel):
         for call in waiting:
             connection.open(call)
 
-    def disconnected(self, connection: ClientConnection) -> None:
+    def disconnected(self, connection: ClientConnection, reason: str = "draining") -> None:
         """The connection takes no more calls."""
         if not connection.greeted:
-            self._attempt_failed(self._attempt, "the connection was closed before the server's greeting")
+            self._attempt_failed(self._attempt, f"the connection was closed before the server's greeting: {reason}")
         elif self._connection is connection:
             self._connection = None
             if self._state is ChannelConnectivity.READY:
@@ -274,11 +285,15 @@ class SimChannel(aio.Channel):
                 connection.reset()
             else:
                 self._greeting = connection
+                self._greet(connection, attempt)
 
         def refused() -> None:
             self.process.call_soon(self._attempt_failed, attempt, "connection refused")
 
-        self._fabric.connect(self.process, host, self._address, self.options, connected, refused)
+        self._fabric.connect(self.process, host, self._address, self.options, connected, refused, secured=self._secured)
+
+    def _greet(self, connection: ClientConnection, attempt: int) -> None:
+        """Begins what comes before the server's greeting: nothing, in plain text."""
 
     def _attempt_failed(self, attempt: int, reason: str) -> None:
         if attempt != self._attempt or self._state is not ChannelConnectivity.CONNECTING:
@@ -308,3 +323,33 @@ class SimChannel(aio.Channel):
         self._state = state
         self._state_changed.set()
         self._state_changed = asyncio.Event()
+
+
+class SimTlsChannel(SimChannel):
+    """A channel whose connections begin with a handshake, with its host's files as they are then."""
+
+    _secured = True
+
+    def __init__(self, files: TlsFiles, tls: ChannelTls, *args: Any) -> None:
+        """The further arguments are SimChannel's. Raises InvalidArgumentError for unusable files."""
+        files.check_channel(tls)
+        super().__init__(*args)
+        self._files, self._tls = files, tls
+        self._fault = ""
+
+    async def explain(self) -> str:
+        """Returns why TLS refused the last connection; "" if it did not."""
+        return self._fault
+
+    def _greet(self, connection: ClientConnection, attempt: int) -> None:
+        def failed(fault: str) -> None:
+            self._fault = fault
+            self._attempt_failed(attempt, fault)
+
+        self._fault = ""
+        try:
+            connection.handshake = ClientHandshake(
+                self.process, self._files, self._tls, self.target, connection.send, failed
+            )
+        except InvalidArgumentError as error:
+            failed(str(error))

@@ -19,6 +19,8 @@ from rube.sim.world.network.connection import monotonic_ns
 from rube.sim.world.network.flow import ReceiveWindow, SendWindow, Signal
 from rube.sim.world.network.frames import Frame, Kind, Pairs
 
+IDENTITY_KEY = "x509_subject_alternative_name"
+
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 
@@ -35,6 +37,8 @@ class HandlerConnection(Protocol):
     def message_bytes_max(self) -> int: ...
 
     def send(self, frame: Frame) -> None: ...
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]: ...
 
     def ended(self, stream: int) -> None:
         """The call of that stream is over."""
@@ -147,14 +151,14 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
     def peer(self) -> str:
         return self._peer
 
-    def peer_identities(self) -> None:
-        return None
+    def peer_identities(self) -> Sequence[bytes] | None:
+        return self.auth_context().get(IDENTITY_KEY)
 
-    def peer_identity_key(self) -> None:
-        return None
+    def peer_identity_key(self) -> str | None:
+        return IDENTITY_KEY if IDENTITY_KEY in self.auth_context() else None
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
-        return {}
+        return self._connection.auth_context()
 
     def time_remaining(self) -> float:
         if self._deadline_ns is None:

@@ -11,6 +11,7 @@ from rube.sim.world.network.connection import End, Pipe
 from rube.sim.world.network.cuts import Cuts
 from rube.sim.world.network.frames import Frame, Kind
 from rube.sim.world.network.links import LOOPBACK, Link, Route
+from rube.sim.world.network.tls import TlsFiles
 from rube.transport import ChannelOptions
 
 HostRef = SimHost | str
@@ -24,11 +25,12 @@ class Listener:
     """A process's listening socket."""
 
     def __init__(
-        self, process: SimProcess, options: ServerOptions, accept: Callable[[End, str], None], loopback: bool
+        self, process: SimProcess, options: ServerOptions, accept: Callable[[End, str, bool], None], loopback: bool
     ) -> None:
         self.process = process
         self.options = options
         self.accept = accept
+        """Takes the server's end, the client's name, and whether the client's first bytes are those of TLS."""
         self.loopback = loopback
         """True if only the own host may connect."""
 
@@ -63,6 +65,7 @@ class SimFabric:
         self._sockets: dict[SimProcess, Sockets] = {}
         self._connections = 0
         self._ports: dict[str, int] = {}
+        self._tls_files: dict[str, TlsFiles] = {}
 
     # Faults
 
@@ -151,6 +154,11 @@ class SimFabric:
         for end in ends:
             end.arrived(Frame(Kind.RESET))
 
+    def tls_files(self, host: HostRef) -> TlsFiles:
+        """The TLS files of one host."""
+        name = self.host(host).name
+        return self._tls_files.setdefault(name, TlsFiles(name))
+
     # For SimNetwork, its channels and servers
 
     def route(self, source: str, target: str) -> Route:
@@ -224,8 +232,11 @@ class SimFabric:
         options: ChannelOptions,
         connected: Callable[[End], None],
         refused: Callable[[], None],
+        *,
+        secured: bool = False,
     ) -> None:
-        """Begins a handshake. `connected` gets the client's end, which still waits for the server's SETTINGS."""
+        """Begins a connection. `connected` gets the client's end, which still waits for the server's SETTINGS.
+        `secured`: its client begins with a handshake of TLS."""
         source = process.host
 
         def refuse() -> None:
@@ -243,7 +254,7 @@ class SimFabric:
                 return
             client, server = self._connection(process, listener, options)
             connected(client)
-            listener.accept(server, f"{source.name}:{self._connections}")
+            listener.accept(server, f"{source.name}:{self._connections}", secured)
 
         self.datagram(source, target, f"connect {address}", syn)
 

@@ -17,6 +17,8 @@ class Kind(Enum):
 
     SETTINGS = "settings"
     """The server's greeting: the connection can be used."""
+    TLS = "tls"
+    """A step of a handshake. Head: the step, and a certificate or an alert's name."""
     REQUEST = "request"
     """Opens a stream. Head: method, metadata, nanoseconds until the deadline (-1: none)."""
     DATA = "data"

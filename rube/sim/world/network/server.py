@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc import StatusCode, aio
 
 from rube.api.addresses import ANY_HOSTS, check_host_port, is_loopback
-from rube.api.errors import UnimplementedError
-from rube.host import ServerOptions
+from rube.api.errors import InvalidArgumentError
+from rube.host import ServerOptions, ServerTls
 from rube.sim.world.kernel import SimProcess
 from rube.sim.world.network.connection import End
 from rube.sim.world.network.context import SimServicerContext
 from rube.sim.world.network.fabric import Listener, SimFabric
 from rube.sim.world.network.frames import Frame, Kind
+from rube.sim.world.network.handshakes import ServerHandshake
 from rube.transport.addresses import UNIX_PATH_BYTES_MAX, cannot_listen
 from rube.transport.servicer import check_interceptors
 
@@ -39,6 +41,7 @@ class ServerConnection:
         self._end = end
         self._peer = peer
         self._calls: dict[int, SimServicerContext] = {}
+        self.handshake: ServerHandshake | None = None
         end.peer = self
 
     def send(self, frame: Frame) -> None:
@@ -46,8 +49,13 @@ class ServerConnection:
         self._end.send(frame)
 
     def greet(self) -> None:
-        """Tells the client that the server serves."""
-        self._end.send(Frame(Kind.SETTINGS))
+        """Tells the client that the server serves, unless a handshake is still to end."""
+        if self.handshake is None or self.handshake.is_done:
+            self._end.send(Frame(Kind.SETTINGS))
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """The client's certificate; empty in plain text."""
+        return {} if self.handshake is None else self.handshake.auth_context()
 
     def ended(self, stream: int) -> None:
         """A call is over."""
@@ -58,6 +66,13 @@ class ServerConnection:
         self._end.close()
 
     def received(self, frame: Frame) -> None:
+        if frame.kind is Kind.TLS:
+            if self.handshake is not None:
+                self.handshake.received(frame)
+            else:
+                self.lost("a handshake in plain text")
+                self.close()
+            return
         if frame.kind is not Kind.REQUEST:
             if (call := self._calls.get(frame.stream)) is not None:
                 call.received(frame)
@@ -102,8 +117,12 @@ class SimServer(aio.Server):
         for name, handler in method_handlers.items():
             self._registered[f"/{service_name}/{name}"] = handler
 
-    def add_insecure_port(self, address: str) -> int:
+    def add_port(self, address: str, tls: ServerTls | None) -> int:
         """Listens from `start` on; FailedPreconditionError if the address is taken or another host's."""
+        if tls is not None:
+            self._fabric.tls_files(self.process.host).check_server(tls)
+            if address.startswith("unix:"):
+                raise InvalidArgumentError(f"a Unix socket takes no TLS: add {address} with add_insecure_port")
         host = self.process.host
         if address.startswith("unix:"):
             key, loopback, port = address, True, 1
@@ -115,14 +134,17 @@ class SimServer(aio.Server):
                 raise cannot_listen(address, f"it is not an address of host {host.name}")
             port = port or self._fabric.free_port(host)
             key, loopback = str(port), is_loopback(name)
-        listener = Listener(self.process, self._options, self._connected, loopback)
+        listener = Listener(self.process, self._options, partial(self._connected, tls), loopback)
         if not self._fabric.listen(host, key, listener):
             raise cannot_listen(address, f"it is in use on host {host.name}")
         self._addresses.append((host.name, key))
         return port
 
-    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
-        raise UnimplementedError(f"cannot serve TLS on {address}: the simulated network has none")
+    def add_insecure_port(self, address: str) -> int:
+        return self.add_port(address, None)
+
+    def add_secure_port(self, address: str, server_credentials: Any) -> int:
+        return self.add_port(address, server_credentials)
 
     async def start(self) -> None:
         if self._started:
@@ -177,14 +199,28 @@ class SimServer(aio.Server):
         """A connection is gone."""
         self._connections.pop(connection, None)
 
-    def _connected(self, end: End, peer: str) -> None:
+    def _connected(self, tls: ServerTls | None, end: End, peer: str, secured: bool) -> None:
         connection = ServerConnection(self, end, peer)
-        if self._stopping:
+        if self._stopping or (tls is not None and not secured):
             connection.close()
             return
         self._connections[connection] = None
+        if tls is not None:
+            connection.handshake = self._handshake(connection, tls)
         if self._started:
             connection.greet()
+
+    def _handshake(self, connection: ServerConnection, tls: ServerTls) -> ServerHandshake:
+        def done() -> None:
+            if self._started:
+                connection.greet()
+
+        def refused() -> None:
+            self._connections.pop(connection, None)
+            connection.close()
+
+        files = self._fabric.tls_files(self.process.host)
+        return ServerHandshake(self.process, files, tls, connection.send, done, refused)
 
     async def _serve(self, call: SimServicerContext) -> None:
         try:
