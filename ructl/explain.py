@@ -128,6 +128,10 @@ def _of_message(comments: ProtoComments, message: MessageWords, recursive: bool)
         yield ""
         yield "Fields:"
         yield from _rows(list(_fields(comments, message, recursive, "", (message.name,))))
+    if message.rules:
+        yield ""
+        yield "Rules:"
+        yield from _rows([(rule, "", said) for rule, said in message.rules])
 
 
 def _fields(

@@ -19,7 +19,7 @@ from google.protobuf.descriptor_pb2 import (
 
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
-from rube.api.types.rule_words import rule_words
+from rube.api.types.rule_words import message_rules, rule_words
 
 Path = tuple[int, ...]
 # Field numbers in descriptor.proto, of which the paths of SourceCodeInfo consist.
@@ -64,6 +64,8 @@ class MessageWords:
     file: str
     comment: str
     fields: tuple[FieldWords, ...]
+    rules: tuple[tuple[str, str], ...]
+    """The rules of the whole message, each by its id."""
 
     def field(self, name: str) -> FieldWords:
         """Raises InvalidArgumentError, with a suggestion."""
@@ -132,6 +134,7 @@ class _File:
             fields=tuple(
                 self._field(field, (*path, _MESSAGE_FIELD, index)) for index, field in enumerate(message.field)
             ),
+            rules=message_rules(message),
         )
         for index, nested in enumerate(message.nested_type):
             self._message(name, nested, (*path, _MESSAGE_NESTED, index))

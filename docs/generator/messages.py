@@ -70,7 +70,11 @@ def _message(words: ProtoComments, message: MessageWords) -> list[str]:
         for field in message.fields
     ]
     table = "\n".join(["| field | number | type | |", "|---|---|---|---|", *rows]) if rows else "No fields."
-    return [f"## {message.name} {{ #{message.name} }}", message.comment, table]
+    rules = "\n".join(
+        ["| rule | |", "|---|---|", *(f"| `{rule}` | {cell(said)} |" for rule, said in message.rules)]
+        * bool(message.rules)
+    )
+    return [f"## {message.name} {{ #{message.name} }}", message.comment, table, rules]
 
 
 def _type(words: ProtoComments, field: FieldWords) -> str:

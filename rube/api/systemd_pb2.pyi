@@ -255,7 +255,7 @@ Global___StartLimit: _TypeAlias = StartLimit  # noqa: Y015
 
 @_typing.final
 class Service(_message.Message):
-    """The processes of a unit."""
+    """The processes of a unit. In its rules, the type 4 is ONESHOT and 7 is DBUS."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1,11 +1,11 @@
-"""The rules of a field in words, for people who look a field up."""
+"""The rules of fields and messages in words, for people who look one up."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Final
 
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 
 from rube.api.types.options import extension, options_class
 
@@ -37,12 +37,22 @@ _NESTED: Final = {"items": "each item", "keys": "each key", "values": "each valu
 
 def rule_words(field: FieldDescriptorProto) -> tuple[str, ...]:
     """Returns the rules that a field declares, such as `at least -20` and `at most 19`."""
-    if not field.HasField("options"):
-        return ()
-    options: Any = options_class("FieldOptions").FromString(field.options.SerializeToString())
-    if not options.HasExtension(extension("field")):
-        return ()
-    return tuple(_of(options.Extensions[extension("field")]))
+    rules = _declared(field, "FieldOptions", "field")
+    return tuple(_of(rules)) if rules is not None else ()
+
+
+def message_rules(message: DescriptorProto) -> tuple[tuple[str, str], ...]:
+    """Returns the rules of a message in CEL, each by its id: its words, or its expression where it has none."""
+    rules = _declared(message, "MessageOptions", "message")
+    return tuple((rule.id, rule.message or rule.expression) for rule in rules.cel) if rules is not None else ()
+
+
+def _declared(described: FieldDescriptorProto | DescriptorProto, kind: str, name: str) -> Any:
+    """Returns the rules in the options of a field or a message; None: it has none."""
+    if not described.HasField("options"):
+        return None
+    options: Any = options_class(kind).FromString(described.options.SerializeToString())
+    return options.Extensions[extension(name)] if options.HasExtension(extension(name)) else None
 
 
 def _of(rules: Any) -> Iterator[str]:

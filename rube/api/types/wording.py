@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -23,7 +24,28 @@ def violation(message: Descriptor, found: Found) -> Violation:
         inside = _entered(field)
         key = element.subscript
         steps.append(element.field_name + (f"[{key.value!r}]" if key is not None else ""))
+        if key is None and field is not None and field.is_repeated:
+            inside = None
+    if _is_cel(proto):
+        steps += _about(proto.rule_id, inside)
     return Violation(".".join(steps), _text(proto, found, field), proto.rule_id)
+
+
+def _is_cel(proto: Any) -> bool:
+    """Returns whether the rule is one in CEL, of a field or (these have no path) of a message."""
+    if proto.rule is None:
+        return proto.rule_id not in ("required", "message.oneof")
+    return any(element.field_name in ("cel", "cel_expression") for element in proto.rule.elements)
+
+
+def _about(rule: str, inside: Descriptor | None) -> Iterator[str]:
+    """Yields the fields that the id of a message's rule begins with: `exec.start.missing` is about exec.start."""
+    for name in rule.split(".")[:-1]:
+        field = inside.fields_by_name.get(name) if inside is not None else None
+        if field is None:
+            return
+        yield name
+        inside = None if field.is_repeated else field.message_type
 
 
 def _text(proto: Any, found: Found, field: FieldDescriptor | None) -> str:
@@ -32,10 +54,13 @@ def _text(proto: Any, found: Found, field: FieldDescriptor | None) -> str:
     if proto.rule_id == "enum.defined_only" and field is not None and field.enum_type is not None:
         known = ", ".join(each.name for each in field.enum_type.values if each.number)
         return f"{value} is no known value: use one of {known}"
-    own = proto.rule is not None and any(
-        element.field_name in ("cel", "cel_expression") for element in proto.rule.elements
-    )
-    if own or proto.rule_id == "required" or isinstance(value, bool) or not isinstance(value, int | float | str):
+    if (
+        _is_cel(proto)
+        or proto.rule is None
+        or proto.rule_id == "required"
+        or isinstance(value, bool)
+        or not isinstance(value, int | float | str)
+    ):
         return said
     shown = (
         repr(value)

@@ -1,5 +1,5 @@
-"""The checks of what makes a service runnable: its commands, its type, and what goes with it (systemd's
-service_verify())."""
+"""The checks of a service's commands, and whether there are any. How many lines there may be is a rule of
+systemd.proto."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def command_violations(service: Service) -> Iterator[Violation]:
             for command in commands:
                 yield from _of_words(place, command)
             starts += len(commands) if name == "start" else 0
-    yield from _of_type(service, starts)
+    if starts > len(service.exec.start) and service.type != Service.ONESHOT:
+        yield Violation("service.exec.start", f"has {starts} commands: several need `type: ONESHOT`")
+    if not service.exec.start:
+        yield from _without_start(service)
 
 
 def _of_words(place: str, command: CommandLine) -> Iterator[Violation]:
@@ -47,19 +50,9 @@ def _of_words(place: str, command: CommandLine) -> Iterator[Violation]:
             yield Violation(place, "has an escape for a byte that is not UTF-8: systemd could not show what it runs")
 
 
-def _of_type(service: Service, starts: int) -> Iterator[Violation]:
-    oneshot = service.type == Service.ONESHOT
-    given = bool(service.exec.start)
+def _without_start(service: Service) -> Iterator[Violation]:
     untyped = not service.type and not service.bus_name
-    if not given and not (service.exec.stop and (oneshot or untyped)):
+    if not (service.exec.stop and (service.type == Service.ONESHOT or untyped)):
         yield Violation("service.exec.start", "is missing: a service needs a command to run")
-    elif not given and not service.remain_after_exit:
+    elif not service.remain_after_exit:
         yield Violation("service.remain_after_exit", "must be true where exec.start is missing")
-    if starts > 1 and not oneshot:
-        yield Violation("service.exec.start", f"has {starts} commands: several need `type: ONESHOT`")
-    if oneshot and service.restart in (Service.ALWAYS, Service.ON_SUCCESS):
-        yield Violation("service.restart", "of a unit of type ONESHOT cannot be ALWAYS or ON_SUCCESS")
-    if oneshot and (service.status.force_restart or service.status.force_restart_signal):
-        yield Violation("service.status.force_restart", "has no place in a unit of type ONESHOT: leave it out")
-    if service.type == Service.DBUS and not service.bus_name:
-        yield Violation("service.bus_name", "is missing: a unit of type DBUS needs one")

@@ -87,6 +87,11 @@ def test_a_fields_rules_are_said_in_words(path: str, rules: str) -> None:
     assert f"  {rules}" in list(explain(load_comments(), path))
 
 
+def test_the_rules_of_a_message_are_said_after_its_fields() -> None:
+    lines = list(explain(load_comments(), "Service"))
+    assert lines[lines.index("Rules:") + 1].startswith("  exec.start.several")
+
+
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [

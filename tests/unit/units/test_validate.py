@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
@@ -53,9 +54,18 @@ def _environment(name: str, value: str) -> Callable[[Unit], None]:
     return lambda unit: unit.service.environment.update({name: value})
 
 
-def _oneshot_that_forces_restarts(unit: Unit) -> None:
-    unit.service.type = Service.ONESHOT
-    unit.service.status.force_restart.append(1)
+def _service(**fields: Any) -> Callable[[Unit], None]:
+    """Returns what sets a whole service; `exec` is the one of its commands."""
+    return lambda unit: unit.service.CopyFrom(Service(**fields))
+
+
+def _stopping(**fields: Any) -> Callable[[Unit], None]:
+    return _service(exec=Service.Exec(stop=["/bin/true"]), **fields)
+
+
+_TRUE = Service.Exec(start=["/bin/true"])
+_EXIT = Service.ExitStatus(force_restart=[1])
+_SIGNAL = Service.ExitStatus(force_restart_signal=["SIGHUP"])
 
 
 @pytest.mark.parametrize(
@@ -81,7 +91,15 @@ def _oneshot_that_forces_restarts(unit: Unit) -> None:
         (_set("service.working_directory", "here"), "service.working_directory"),
         (_set("service.environment_file", ["env"]), "service.environment_file[0]"),
         (_set("service.type", Service.DBUS), "service.bus_name"),
-        (_oneshot_that_forces_restarts, "service.status.force_restart"),
+        (_service(exec=_TRUE, type=Service.ONESHOT, status=_EXIT), "service.status.force_restart"),
+        (_service(exec=_TRUE, type=Service.ONESHOT, status=_SIGNAL), "service.status.force_restart_signal"),
+        (_service(exec=_TRUE, type=Service.ONESHOT, restart=Service.ALWAYS), "service.restart"),
+        (_service(exec=_TRUE, type=Service.ONESHOT, restart=Service.ON_SUCCESS), "service.restart"),
+        (_service(exec=Service.Exec(start=["/bin/true ; /bin/false"])), "service.exec.start"),
+        (lambda unit: unit.ClearField("service"), "service.exec.start"),
+        (_stopping(), "service.remain_after_exit"),
+        (_stopping(type=Service.SIMPLE, remain_after_exit=True), "service.exec.start"),
+        (_stopping(bus_name="org.example.Name", remain_after_exit=True), "service.exec.start"),
         (_set("description", "50%zoom"), "description"),
         (_set("description", "\ufffe"), "description"),
         (_set("description", "x" * (1 << 20)), "description"),
@@ -178,6 +196,11 @@ def test_a_unit_moves_after_a_time_that_can_be(seconds: float) -> None:
         _set("after", ["getty@tty1.service", "dev-sda\\x2d1.device", "%p-x.service"]),
         _set("service.runtime_directory", ["a/b"]),
         _set("service.bus_name", "org.example.Name"),
+        _service(exec=_TRUE, type=Service.DBUS, bus_name="org.example.Name", restart=Service.ALWAYS, status=_EXIT),
+        _service(exec=Service.Exec(start=["/bin/true ; /bin/false", "/bin/true"]), type=Service.ONESHOT),
+        _service(exec=_TRUE, type=Service.ONESHOT, restart=Service.ON_FAILURE),
+        _stopping(remain_after_exit=True),
+        _stopping(type=Service.ONESHOT, remain_after_exit=True),
         _condition("PathExists", "|!/x"),
         _condition("PathExistsGlob", "/x/*"),
         _environment("A", "tab\t newline\n bell\a 'quotes' \"double\" \\\\ $X"),

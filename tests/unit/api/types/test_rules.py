@@ -78,6 +78,33 @@ def test_a_message_has_rules_of_its_own() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("rule", "place"),
+    [
+        ("limit.fits", "inner[1].limit"),
+        ("best.size.fits", "inner[1].best.size"),
+        ("items.size.fits", "inner[1].items"),
+        ("nothing.fits", "inner[1]"),
+        ("limit", "inner[1]"),
+    ],
+)
+def test_a_rule_of_a_message_is_about_the_field_that_its_id_begins_with(rule: str, place: str) -> None:
+    inner = message(
+        "Inner",
+        *(field("limit", 1, "INT32"), field("best", 2, "MESSAGE", of="Item")),
+        field("items", 3, "MESSAGE", many=True, of="Item"),
+        rules=cel("this.limit == 0", rule=rule, message="is wrong"),
+    )
+    Backup, judge = one(field("inner", 1, "MESSAGE", many=True, of="Inner"), more=(ITEM, inner))
+    assert said(judge, Backup(inner=[{}, {"limit": 1}])) == [(place, rule, "is wrong")]
+
+
+def test_a_rule_of_a_list_is_about_the_list() -> None:
+    rule = cel("this.all(i, i.size == 0)", rule="size.zero", message="has sizes")
+    Backup, judge = one(field("items", 2, "MESSAGE", rule, many=True, of="Item"), more=(ITEM,))
+    assert said(judge, Backup(items=[{"name": "ab", "size": 1}])) == [("items", "size.zero", "has sizes")]
+
+
 def test_an_error_of_an_evaluation_refuses_the_object_alone() -> None:
     Backup, rules = one(field("n", 1, "INT32"), rules=cel("10 / this.n > 1"))
     rules.check()
