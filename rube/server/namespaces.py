@@ -1,8 +1,9 @@
 """The namespaces that have an object, as far as this server has seen: new objects are put into them only while they are
 not under deletion.
 
-Most namespaces have no object, and a put into one of them costs nothing more. One that has is compared in the put's own
-transaction. A server may hear of a new Namespace a moment late, and put into it as it would have before.
+Every put of a new object compares its namespace in its own transaction: one that has an object with what was read of
+it, and one that has none, as most, with nothing, which needs no read. A server that hears of a new Namespace late
+therefore loses the commit, and reads before it tries again.
 """
 
 from __future__ import annotations
@@ -64,26 +65,23 @@ class Namespaces:
     async def guard(self, created: Iterable[bytes], *, serializable: bool) -> Sequence[Compare]:
         """Returns what a transaction that creates objects under these keys compares.
 
+        With `serializable`, what is known may be old: then a namespace is read only if it is known to have an object.
         Raises FailedPreconditionError if the namespace of one is under deletion.
         """
-        if self._known is not None and not self._known:
-            return ()  # nearly always
-        keys: dict[bytes, None] = {}
+        keys: dict[bytes, int] = {}
         for key in created:
             _, namespace, _ = key.split(b"/", 2)
             if namespace:
-                found = _START + b"/" + namespace
-                if self._known is None or found in self._known:
-                    keys[found] = None
-        if not keys:
-            return ()
-        found_records = await self._store.get(tuple(keys), serializable=serializable)
-        compares = []
-        for key, record in zip(keys, found_records.records, strict=True):
-            if record is not None:
-                _check_open(key, decode_object(record))
-                compares.append(Compare(key, record.mod_revision))
-        return compares
+                keys[_START + b"/" + namespace] = 0
+        known = self._known if serializable else None
+        read = tuple(key for key in keys if known is None or key in known)
+        if read:
+            found = await self._store.get(read, serializable=serializable)
+            for key, record in zip(read, found.records, strict=True):
+                if record is not None:
+                    _check_open(key, decode_object(record))
+                    keys[key] = record.mod_revision
+        return [Compare(key, mod_revision) for key, mod_revision in keys.items()]
 
 
 def _check_open(key: bytes, namespace: StoredObject) -> None:
