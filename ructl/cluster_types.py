@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import TYPE_TYPE, ObjectKey, is_name_of, type_of
@@ -69,6 +69,15 @@ class ClusterTypes(Types):
                     self._add(obj)
             found = super().get(type_name) or self._installed(type_name)
         return found
+
+    def message_class(self, type_name: str) -> type[Message]:
+        try:
+            return super().message_class(type_name)
+        except InvalidArgumentError as error:
+            if "did you mean" in error.message:
+                raise
+            remedy = "'ructl types push FILE.proto' makes a type known"
+            raise InvalidArgumentError(f"{error.message}; {remedy}{self.why_unknown()}", **error.metadata) from error
 
     def _installed(self, type_name: str) -> Kind | None:
         """Returns the type of an installed package, for files with objects of it that are read before it is pushed."""

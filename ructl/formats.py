@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from rube.api import Object
@@ -21,6 +22,7 @@ from rube.api.textproto import Document
 from rube.api.textproto.invisible import invisible_hint
 from rube.api.types.kinds import AnyPool
 from ructl.cluster_types import TYPES
+from ructl.document_places import Place, path_in, place_in, place_in_json
 from ructl.output import groups, is_request_to_rube
 
 FORMATS: Final = ("textproto", "json", "yaml")
@@ -60,6 +62,7 @@ _DIGITS_MAX: Final = 400
 _YAML_IN_BRACES: Final = re.compile(r"[{\[\s]*[A-Za-z_'@][\w'.@/-]*\s*:")
 _KEY_AND_BRACE: Final = re.compile(r"(\w+)\s*:\s*[{\[]")
 _TYPE_KEY: Final = "@type"
+_STEP: Final = re.compile(r"[^.\[\]]+")
 _YAML_BEGINS: Final = re.compile(
     r"---(\s|$)|%YAML|- |[A-Za-z_\"'@][\w\"'.@/-]*:\s*([#&!|>].*)?$|[\"'][\w.@/-]+[\"']\s*:"
 )
@@ -102,39 +105,73 @@ def _invisible_told(text: str) -> Iterator[None]:
         raise InvalidArgumentError(f"{error.message}{invisible_hint(text)}", **error.metadata) from error
 
 
-def _documents(values: Iterator[tuple[Any, int]], filename: str) -> list[Document]:
-    documents = [document for value, line in values if value is not None for document in _read(value, filename, line)]
+def _documents(values: Iterator[tuple[Any, int, Place]], filename: str) -> list[Document]:
+    documents = [
+        document
+        for value, line, place in values
+        if value is not None
+        for document in _read(value, filename, line, place)
+    ]
     if not documents:
         raise InvalidArgumentError(f"{filename}:1: there is no object in it; write metadata and spec")
     return documents
 
 
-def _read(value: Any, filename: str, line: int) -> Iterator[Document]:
+def _read(value: Any, filename: str, line: int, place: Place) -> Iterator[Document]:
     """The documents of one value: one for an object, one for each group of a list that every store takes at once."""
+    within: tuple[str, ...] = ("items",)
     if isinstance(value, list):
-        value = {"items": value}
+        value, within = {"items": value}, ()
     if not isinstance(value, dict):
         raise InvalidArgumentError(f"{filename}:{line}: this is no object: write metadata and spec, or items")
     if "items" not in value:
-        yield Document(objects=(_object(value, "", filename, line),), filename=filename, line=line)
+        yield Document(objects=(_object(value, "", filename, place),), filename=filename, line=line)
         return
     items = value["items"]
     if set(value) != {"items"} or not isinstance(items, list) or not items:
         raise InvalidArgumentError(f"{filename}:{line}: a list has the field items alone, with one object or more")
-    objects = [_object(item, f"items[{index}]", filename, line) for index, item in enumerate(items)]
+    objects = [
+        _object(item, f"items[{index}]: ", filename, partial(_below, place, (*within, str(index))))
+        for index, item in enumerate(items)
+    ]
     for group in groups(objects):
         yield Document(objects=tuple(group), filename=filename, line=line)
 
 
-def _object(value: Any, where: str, filename: str, line: int) -> Object:
-    from google.protobuf import json_format
+def _below(place: Place, prefix: tuple[str, ...], path: Sequence[str]) -> str:
+    return place((*prefix, *path))
 
-    place = f"{filename}:{line}: {f'{where}: ' if where else ''}"
+
+def _object(value: Any, where: str, filename: str, place: Place) -> Object:
+    def refused(what: str, path: Sequence[str] = (), **metadata: str) -> InvalidArgumentError:
+        return InvalidArgumentError(f"{filename}:{place(path)}: {where}{what}", **metadata)
+
     if not isinstance(value, dict):
-        raise InvalidArgumentError(f"{place}this is no object: write metadata and spec")
+        raise refused("this is no object: write metadata and spec")
     written = {name: field for name, field in value.items() if name != "status"}
     if isinstance(metadata := written.get("metadata"), dict):
         written["metadata"] = {name: field for name, field in metadata.items() if name not in _SERVER_FIELDS}
+    try:
+        obj = _parsed(written)
+        TYPES.kind(key_of(obj).type)
+        TYPES.validate_object_key(key_of(obj))
+    except InvalidArgumentError as error:
+        raise refused(error.message, _STEP.findall(error.metadata.get("field", "")), **error.metadata) from error
+    for name in [name for name in obj.metadata.annotations if is_request_to_rube(name)]:
+        del obj.metadata.annotations[name]
+    return obj
+
+
+def _parsed(written: dict[str, Any]) -> Object:
+    """Returns the object in plain values. Raises InvalidArgumentError; its metadata has the `field`."""
+    from google.protobuf import json_format
+
+    spec = written.get("spec")
+    if isinstance(spec, dict) and isinstance(url := spec.get(_TYPE_KEY), str):
+        try:
+            TYPES.message_class(url.rpartition("/")[2])
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(error.message, field=f"spec.{_TYPE_KEY}") from error
     obj = Object()
     try:
         json_format.ParseDict(
@@ -144,17 +181,22 @@ def _object(value: Any, where: str, filename: str, line: int) -> Object:
             max_recursion_depth=DEPTH_MAX,
         )
     except (json_format.ParseError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InvalidArgumentError(f"{place}{json_error_text(error)}") from error
-    for name in [name for name in obj.metadata.annotations if is_request_to_rube(name)]:
-        del obj.metadata.annotations[name]
+        text = json_error_text(error)
+        raise InvalidArgumentError(text, field=".".join(_path_of(error))) from error
     if not obj.spec.type_url:
-        raise InvalidArgumentError(f'{place}the object has no spec; write spec with "@type": "rube/api.systemd.Unit"')
-    try:
-        TYPES.kind(key_of(obj).type)
-        TYPES.validate_object_key(key_of(obj))
-    except InvalidArgumentError as error:
-        raise InvalidArgumentError(f"{place}{error.message}", **error.metadata) from error
+        raise InvalidArgumentError('the object has no spec; write spec with "@type": "rube/api.systemd.Unit"')
     return obj
+
+
+def _path_of(error: Exception) -> tuple[str, ...]:
+    """Returns the path of the field that an error of protobuf's JSON library is about."""
+    message = " ".join(str(error).split())
+    path = []
+    while wrapped := _WRAPPING.match(message):
+        path.append(wrapped[1])
+        message = message[wrapped.end() :]
+    unknown = _UNKNOWN_FIELD.match(message)
+    return (*(path_in(message) or path), *([unknown[2]] if unknown else []))
 
 
 def json_error_text(error: Exception) -> str:
@@ -191,7 +233,7 @@ def _meant(message: str) -> str:
     return ""
 
 
-def _json_values(text: str, filename: str) -> Iterator[tuple[Any, int]]:
+def _json_values(text: str, filename: str) -> Iterator[tuple[Any, int, Place]]:
     decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_int=_int)
     at = _skip_blanks(text, 0)
     while at < len(text):
@@ -204,7 +246,7 @@ def _json_values(text: str, filename: str) -> Iterator[tuple[Any, int]]:
             raise InvalidArgumentError(f"{filename}:{line}: it is nested deeper than {DEPTH_MAX}") from error
         except ValueError as error:
             raise InvalidArgumentError(f"{filename}:{line}: {error}") from error
-        yield value, line
+        yield value, line, partial(place_in_json, text, at, end, depth_max=DEPTH_MAX, nodes_max=NODES_MAX)
         at = _skip_blanks(text, end)
 
 
@@ -229,7 +271,7 @@ def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _yaml_values(text: str, filename: str) -> Iterator[tuple[Any, int]]:
+def _yaml_values(text: str, filename: str) -> Iterator[tuple[Any, int, Place]]:
     import yaml
 
     from ructl.yaml_loader import check_bounds, loader_of, yaml_error
@@ -240,7 +282,7 @@ def _yaml_values(text: str, filename: str) -> Iterator[tuple[Any, int]]:
         try:
             while loader.check_node():
                 node = loader.get_node()
-                yield loader.construct_document(node), node.start_mark.line + 1
+                yield loader.construct_document(node), node.start_mark.line + 1, partial(place_in, node)
         finally:
             loader.dispose()
     except yaml.YAMLError as error:

@@ -97,17 +97,17 @@ def laughs() -> str:
 BAD_YAML = {
     "unknown field": (
         YAML.replace("umask", "umsk"),
-        'f:3: Message type "api.systemd.Service" has no field named "umsk" at "Object.spec.service"; did you mean',
+        'f:8:5: Message type "api.systemd.Service" has no field named "umsk" at "Object.spec.service"; did you mean',
     ),
-    "unknown type": (YAML.replace("systemd.Unit", "systemd.Unti"), "f:3: "),
-    "no spec": ("metadata: {name: a}", "f:1: the object has no spec"),
+    "unknown type": (YAML.replace("systemd.Unit", "systemd.Unti"), "f:5:3: "),
+    "no spec": ("metadata: {name: a}", "f:1:1: the object has no spec"),
     "no such enum value": (
         YAML.replace("NO", "ON_FAIL"),
-        "f:3: Invalid enum value ON_FAIL for enum type api.systemd.Service.Restart at Object.spec.service.restart; did",
+        "f:7:5: Invalid enum value ON_FAIL for enum type api.systemd.Service.Restart at Object.spec.service.restart; did",
     ),
-    "a bad name": (YAML.replace("web", "We_b"), "f:3: metadata.name 'We_b' is not a DNS label"),
+    "a bad name": (YAML.replace("web", "We_b"), "f:3:32: metadata.name 'We_b' is not a DNS label"),
     "a key twice": ("metadata: {name: a}\nmetadata: {name: b}", "f:2:1: the field 'metadata' is set twice, in YAML"),
-    "no mapping": ("- 1", "f:1: items[0]: this is no object"),
+    "no mapping": ("- 1", "f:1:3: items[0]: this is no object"),
     "empty": ("# nothing", "f:1: there is no object in it"),
     "not closed": ("metadata: {name: a", "f:2:1: did not find expected"),
     "a tag": ("a: !!python/object/apply:os.system [ls]", "f:1:"),
@@ -128,13 +128,13 @@ BAD_YAML = {
     "a time that is none": ("metadata: {name: !!timestamp x}", "f:1:18: this is no timestamp that can be read"),
     "a day that is none": ("metadata: {name: !!timestamp 2026-99-99}", "f:1:18: this is no timestamp that can be read"),
     "a control character": ("a: \x07", "f:1"),
-    "a number for text": ("metadata: {name: 7}\nspec: {'@type': rube/api.Node}", "f:1: metadata.name: takes text"),
-    "a number in a map": (YAML.replace('"1"', "1"), "f:3: metadata.labels: takes text: write it in quotes"),
-    "a number in a list": (YAML.replace("/bin/serve", "7"), "f:3: spec.service.exec.start: takes text"),
-    "a number for a message": (YAML.replace("{start: [/bin/serve]}", "7"), "f:3: spec.service.exec: takes an object"),
+    "a number for text": ("metadata: {name: 7}\nspec: {'@type': rube/api.Node}", "f:1:12: metadata.name: takes text"),
+    "a number in a map": (YAML.replace('"1"', "1"), "f:3:43: metadata.labels: takes text: write it in quotes"),
+    "a number in a list": (YAML.replace("/bin/serve", "7"), "f:9:12: spec.service.exec.start: takes text"),
+    "a number for a message": (YAML.replace("{start: [/bin/serve]}", "7"), "f:9:5: spec.service.exec: takes an object"),
     "invisible in a field": (
         YAML.replace("umask", "um\u200bask"),
-        'f:3: Message type "api.systemd.Service" has no field named "um\u200bask" at "Object.spec.service"; '
+        'f:8:5: Message type "api.systemd.Service" has no field named "um\u200bask" at "Object.spec.service"; '
         "did you mean 'umask'? "
         "(line 8, column 7 has U+200B ZERO WIDTH SPACE, which cannot be seen)",
     ),
@@ -163,21 +163,24 @@ BAD_JSON = {
     "a number of many digits": ("[" + "1" * 10_000 + "]", "f:1: no field takes a number of 10000 digits"),
     "a wrong type": (
         '{"metadata": {"name": [7]}, "spec": {"@type": "rube/api.Node"}}',
-        "f:1: metadata.name: takes text",
+        "f:1:15: metadata.name: takes text",
     ),
-    "a number for a message": ('{"metadata": 7, "spec": {"@type": "rube/api.Node"}}', "f:1: metadata: takes an object"),
-    "a number for a type": ('{"metadata": {"name": "a"}, "spec": {"@type": 7}}', "f:1: takes an object with fields"),
+    "a number for a message": (
+        '{"metadata": 7, "spec": {"@type": "rube/api.Node"}}',
+        "f:1:2: metadata: takes an object",
+    ),
+    "a number for a type": ('{"metadata": {"name": "a"}, "spec": {"@type": 7}}', "f:1:1: takes an object with fields"),
     "a number out of range": (
         '{"metadata": {"name": "a"}, "spec": {"@type": "rube/api.systemd.Unit", "service": {"nice": '
         + "9" * 390
         + "}}}",
-        f"f:1: spec.service.nice: Value out of range: {'9' * 40}…",
+        f"f:1:84: spec.service.nice: Value out of range: {'9' * 40}…",
     ),
     "invisible before it": (
         '\u200b{"metadata": {}}',
         "f:1:1: Expecting value, in JSON (line 1, column 1 has U+200B ZERO WIDTH SPACE, which cannot be seen)",
     ),
-    "a list for a message": ('{"metadata": [], "spec": {"@type": "rube/api.Node"}}', "f:1: "),
+    "a list for a message": ('{"metadata": [], "spec": {"@type": "rube/api.Node"}}', "f:1:2: "),
     "two values": (json.dumps(node("a")) + "\n{", "f:2:2: "),
 }
 
