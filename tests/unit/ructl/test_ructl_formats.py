@@ -103,7 +103,7 @@ BAD_YAML = {
     "no spec": ("metadata: {name: a}", "f:1:1: the object has no spec"),
     "no such enum value": (
         YAML.replace("NO", "ON_FAIL"),
-        "f:7:5: Invalid enum value ON_FAIL for enum type api.systemd.Service.Restart at Object.spec.service.restart; did",
+        "f:7:5: Invalid enum value ON_FAIL for enum type api.systemd.Service.Restart at Object.spec",
     ),
     "a bad name": (YAML.replace("web", "We_b"), "f:3:32: metadata.name 'We_b' is not a DNS label"),
     "a key twice": ("metadata: {name: a}\nmetadata: {name: b}", "f:2:1: the field 'metadata' is set twice, in YAML"),
