@@ -56,7 +56,7 @@ compare-pythons: $(READY) ## the traces of all scenarios on each Python that is 
 	$(BIN)/python tests/pythons.py compare $(VENV)/pythons $(or $(SECONDS),8)
 
 # What may run in another way on another Python: Rube's own code, without daemons, long simulations, and tests of texts.
-UNIT_PYTHONS := $(addprefix tests/unit/,api client controllers group raft server sim_kernel sim_network store transport)
+UNIT_PYTHONS := $(addprefix tests/unit/,api client controllers group raft server sim_kernel sim_linearizability sim_network store transport)
 unit-newest: $(READY) ## the unit tests of Rube's own code on the newest other Python that is here
 	$(BIN)/python tests/pythons.py newest $(VENV)/pythons $(PARALLEL) $(UNIT_PYTHONS)
 

@@ -12,6 +12,7 @@ from rube.console import main as run_program
 _COMMANDS = {
     "apiserver": LazyCommand("rube.cli.apiserver", "apiserver", "Serve the API over a store."),
     "bench": LazyCommand("rube.cli.bench", "bench", "Measure a cluster on this machine."),
+    "check-history": LazyCommand("rube.cli.check_history", "check_history", "Judge a history of any program's calls."),
     "cluster": LazyCommand("rube.cli.cluster", "cluster", "Look at a replicated store's members, and change them."),
     "controller": LazyCommand("rube.cli.controller", "controller", "Run the cluster controllers alone."),
     "examples": LazyCommand("rube.cli.examples", "examples", "List the examples, or copy them to a directory."),

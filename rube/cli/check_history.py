@@ -1,0 +1,50 @@
+"""`rube check-history`: judge a history of calls, of any program."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+MODELS = ("register", "key-value")
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option(
+    "--model",
+    type=click.Choice(MODELS),
+    default="register",
+    show_default=True,
+    help="register: read, write, cas. key-value: get, put, append.",
+)
+def check_history(file: Path, model: str) -> None:
+    """Says whether a history is linearizable.
+
+    Then one order of its calls, each between its start and its end, explains all answers. The file has an operation a
+    line, as Jepsen writes it: an EDN map, or its log. An operation with a :key belongs to that part of the state.
+
+    \b
+    Exit codes: 0 linearizable, 1 not linearizable, 2 not a history.
+
+    \b
+    Examples:
+      rube check-history store/latest/history.edn
+      rube check-history calls.edn --model key-value
+    """
+    from rube.api.errors import InvalidArgumentError
+    from rube.sim.linearizability import KeyValue, Register, check, read_history
+
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text()
+        calls = read_history(text)
+        violation = check(calls, KeyValue() if model == "key-value" else Register())
+    except (InvalidArgumentError, ValueError) as error:
+        raise click.UsageError(f"{file}: {error}") from error
+    keys = len({call.key for call in calls})
+    if violation is None:
+        click.echo(f"linearizable: {len(calls)} calls of {keys} {'key' if keys == 1 else 'keys'}")
+        return
+    click.echo(f"not linearizable: {violation}")
+    raise SystemExit(1)
