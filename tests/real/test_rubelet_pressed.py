@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,23 +168,38 @@ def test_a_full_disk_is_told_in_units_and_the_nodes_status_and_forgotten_once_th
         asyncio.run(body(disk))
 
 
-def test_a_daemon_whose_files_are_used_up_says_so_with_the_remedy(tmp_path: Path) -> None:
-    """gRPC reports no connection that it cannot take."""
-
+def test_a_daemon_whose_files_are_used_up_says_so_with_the_remedy_and_serves_on(tmp_path: Path) -> None:
     async def main() -> None:
-        async with local_cluster(tmp_path) as cluster:
+        async with local_cluster(tmp_path) as cluster, client_of(cluster) as client:
             host, port = cluster.address.rsplit(":", 1)
-            resource.prlimit(cluster.apiserver.pid, resource.RLIMIT_NOFILE, (64, 64))
-            connections = [await asyncio.open_connection(host, int(port)) for _ in range(70)]
+            open_files = Path(f"/proc/{cluster.apiserver.pid}/fd")
+            files = len(os.listdir(open_files)) + 40
+            resource.prlimit(cluster.apiserver.pid, resource.RLIMIT_NOFILE, (files, files))
+            connections = []
+
+            async def connect() -> None:
+                with suppress(OSError):  # while it serves again
+                    connections.append(await asyncio.open_connection(host, int(port)))
+
+            async def nearly_used_up() -> bool:
+                if len(os.listdir(open_files)) < files - 5:
+                    await connect()
+                    return False
+                return True
+
+            await until("nearly all files are open", nearly_used_up)
 
             async def said() -> bool:
-                line = "nearly all of the 64 files that this process may open are open"
+                line = f"nearly all of the {files} files that this process may open are open"
                 return any(
                     line in text and "ulimit -n" in text for text in cluster.apiserver.log.read_text().split("\n")
                 )
 
             await until("the log says so", said)
+            for _ in range(20):
+                await connect()
             for _, writer in connections:
                 writer.close()
+            await put(client, sleeper("a"))
 
     asyncio.run(main())

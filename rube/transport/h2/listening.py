@@ -41,6 +41,11 @@ class Listening:
         """The first socket's address, as `connect` takes it."""
         return self.path or self.sockets[0].getsockname()
 
+    def listen(self) -> None:
+        """Takes connections again, once the server before has shut the sockets down."""
+        for bound in self.sockets:
+            bound.listen(BACKLOG)
+
     def close(self) -> None:
         """Closes the sockets here; those that a server has taken over listen on."""
         for bound in self.sockets:

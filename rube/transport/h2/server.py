@@ -37,6 +37,8 @@ STOPPING = "the server is stopping"
 OLD_TLS = "this server speaks TLS 1.3 alone: have the client speak it, too"
 WRITTEN_S_MAX = 2.0
 """A stop waits so long for its last answers to be written, to clients that read them."""
+AGAIN_S = 0.1
+"""A server that has ended serves again after so long."""
 RELOAD_S = 1.0
 """A server looks so often whether its TLS files have changed."""
 _LOG = logging.getLogger("rube.transport")
@@ -62,7 +64,7 @@ class H2Server(aio.Server):
         self._idle = asyncio.Event()
         self._accepts = False
         self._serving: dict[Serving, None] = {}
-        self._reloading: list[asyncio.Task[None]] = []
+        self._keeping: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
         self._pages = Pages()
         self._codec = JsonCodec()
@@ -101,17 +103,13 @@ class H2Server(aio.Server):
             seen = stamp(server_paths(tls)) if tls else ()
             serving = await self._begin(listening, tls)
             await until_answered(listening[0])
-            if tls is None:
-                for place in listening:
-                    place.close()  # h2corn has duplicates
-            else:
-                self._reloading.append(asyncio.create_task(self._reload(listening, tls, serving, seen)))
+            self._keeping.append(asyncio.create_task(self._keep_serving(listening, tls, serving, seen)))
 
     async def stop(self, grace: float | None = None) -> None:
         """Refuses new calls, lets running ones end for `grace` seconds and cancels the rest. Returns when their
         answers are written, or their clients have not read them in time, or a handler does not end."""
         self._accepts = False
-        for task in self._reloading:
+        for task in self._keeping:
             task.cancel()
         for place in self._places():
             place.close()
@@ -159,13 +157,23 @@ class H2Server(aio.Server):
 
     def _has_ended(self, serving: Serving) -> None:
         self._serving.pop(serving, None)
-        if not self._serving:
+        if not self._serving and not self._accepts:
             self._ended.set()
 
-    async def _reload(self, listening: list[Listening], tls: ServerTls, serving: Serving, seen: Stamp) -> None:
-        """Takes changed files: new connections get them, and the calls of open ones go on until they end."""
+    async def _keep_serving(
+        self, listening: list[Listening], tls: ServerTls | None, serving: Serving, seen: Stamp
+    ) -> None:
+        """Takes changed files: new connections get them, and the calls of open ones go on until they end.
+
+        h2corn ends, and its connections with it, when it cannot take one more (for want of files, say). Then it serves
+        again, on the same sockets.
+        """
         while True:
-            await asyncio.sleep(RELOAD_S)
+            await asyncio.wait([serving.task], timeout=RELOAD_S if tls else None)
+            if serving.task.done():
+                serving = await self._begin_again(listening, tls, serving)
+                continue
+            assert tls is not None  # without it there is no timeout
             now = stamp(server_paths(tls))
             if now == seen:
                 continue
@@ -178,6 +186,17 @@ class H2Server(aio.Server):
             serving.finish()
             serving = successor
             _LOG.info("the TLS files have changed: new connections use them (%s)", tls.cert)
+
+    async def _begin_again(self, listening: list[Listening], tls: ServerTls | None, ended: Serving) -> Serving:
+        _LOG.error("h2corn has ended, and all its connections: %s; serving again", ended.task.exception())
+        while True:
+            await asyncio.sleep(AGAIN_S)
+            try:
+                for place in listening:
+                    place.listen()
+                return await self._begin(listening, tls)
+            except Exception as error:
+                _LOG.error("cannot serve yet, trying again: %s", error)
 
     async def _written(self) -> None:
         """Waits until what was answered is written, but not past WRITTEN_S_MAX."""

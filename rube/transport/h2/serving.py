@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from rube.transport.tls import check_server_tls
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 GRACE_S_MAX: Final = 30 * 24 * 3600.0
+FILES_KEPT: Final = 256
+"""So many of the files that a process may open are for other things than connections; of few, half."""
 HEADER_BYTES_MAX: Final = 64 * 1024
 RESPONSE_STALL_S: Final = 5.0
 """A response that its client takes nothing of for so long is reset: h2corn's bound on what a connection may have
@@ -63,6 +66,13 @@ async def serve(
     return Serving(task, trigger)
 
 
+def _connections_max() -> int:
+    """Returns how many connections are served at a time: as many as files may be open, without those for the rest of
+    the process. 0: any number."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 0 if files == resource.RLIM_INFINITY else max(files - FILES_KEPT, files // 2)
+
+
 async def _ended(serving: Awaitable[None]) -> None:
     """Makes a task of h2corn's own future, which asyncio.wait does not take."""
     await serving
@@ -100,6 +110,7 @@ def _config(options: ServerOptions, listening: Iterable[Listening], tls: ServerT
         bind=tuple(f"fd://{fd}" for fd in _fds(listening)),
         grpc=True,
         lifespan="off",
+        limit_connections=_connections_max(),
         access_log=False,
         date_header=False,
         # A connection's streams past a limit would wait at the client, in silence: `calls_max` refuses instead.
