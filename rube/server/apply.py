@@ -35,7 +35,7 @@ from rube.server.owners import (
 from rube.server.preconditions import implied_precondition, resolve_preconditions
 from rube.server.put import next_objects
 from rube.server.put_response import report
-from rube.server.specs import spec_of
+from rube.server.specs import Spec, read_spec, spec_of
 from rube.server.stored_object import StoredObject
 from rube.server.validation import check_distinct, check_metadata, check_object_count, located, no_spec
 from rube.server.writes import Current, Decided, Intent, Outcome, ReadOwners
@@ -49,7 +49,7 @@ class Config(NamedTuple):
 
     key: bytes
     metadata: Metadata
-    spec: Message
+    spec: Spec
     metadata_values: Values
     spec_values: Values
 
@@ -144,18 +144,18 @@ def _config(types: Types, obj: Object, index: int) -> Config:
     name = ObjectKey(type_name, obj.metadata.namespace, obj.metadata.name)
     with located(f"objects[{index}] ({name})"):
         key = types.object_key_bytes(*name)
-        spec = types.unpack(obj.spec)
+        spec = read_spec(types, type_name, obj.spec.value)
         metadata = field_values(obj.metadata, "metadata.", names=METADATA_FIELDS, check_keys=True)
-        values = field_values(spec, "spec.", check_keys=True)
+        values = field_values(spec.message, "spec.", check_keys=True)
     return Config(key, obj.metadata, spec, metadata, values)
 
 
 def merge(types: Types, stored: StoredObject | None, config: Config, owner: str) -> Merged:
     """Returns what an apply of `config` makes of the stored object. Pure."""
-    metadata, spec = Metadata(), type(config.spec)()
+    metadata, spec = Metadata(), type(config.spec.message)()
     if stored is not None:
         metadata.CopyFrom(stored.metadata)
-        spec = types.unpack(stored.spec_any())
+        spec = types.parse(config.spec.type_name, stored.spec_value())
     else:
         metadata.namespace, metadata.name = config.metadata.namespace, config.metadata.name
     before = metadata_values(metadata), field_values(spec, "spec.")
@@ -166,16 +166,17 @@ def merge(types: Types, stored: StoredObject | None, config: Config, owner: str)
     others = {name: fields for name, fields in owners.items() if name != owner}
     left_out = owners.get(owner, frozenset()) - mine - frozenset().union(*others.values())
     merge_fields(config.metadata, metadata, names=METADATA_FIELDS)
-    if merge_fields(config.spec, spec, unknown=True) or left_out:
+    if merge_fields(config.spec.message, spec, unknown=config.spec.has_unknown) or left_out:
         _remove(metadata, spec, left_out)
         after = metadata_values(metadata), field_values(spec, "spec.")
         changed = differing(old, after[0] | after[1])
     else:
         after = before[0] | config.metadata_values, before[1] | config.spec_values
         changed = frozenset(path for path, value in wanted.items() if path not in old or old[path] != value)
-    key = str(ObjectKey.from_bytes(config.key))
     conflicts = [
-        Conflict(key, name, field) for name, fields in sorted(others.items()) for field in sorted(fields & changed)
+        Conflict(str(ObjectKey.from_bytes(config.key)), name, field)
+        for name, fields in sorted(others.items())
+        for field in sorted(fields & changed)
     ]
     owned = {name: fields - changed for name, fields in others.items()} | {owner: mine}
     content = spec_of(spec)

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.message import Message
 
-from rube.api import Install, Service, Unit
+from rube.api import Condition, Install, Service, Unit
 from rube.api.errors import InvalidArgumentError
 from rube.units.service.signals import signal_name, signal_number
 from rube.units.unit_file import Directive, UnitFileError, parse_unit_file
@@ -39,7 +40,8 @@ _MARKER = re.compile(rf"^{MARKER} uid=(\S+) generation=(\d+) digest=([0-9a-f]{{6
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _CONDITION_TYPE = re.compile(r"[A-Z][A-Za-z0-9]*\Z")
 
-_Service = Service
+# RLIM_INFINITY as a number, which systemd takes as a word only.
+_UNLIMITED = 2**64 - 1
 
 
 class Marker(NamedTuple):
@@ -67,11 +69,19 @@ def render_unit(unit: Unit, *, uid: str, generation: int, boot_target: str = BOO
     Raises InvalidArgumentError, naming the field, for a value that a unit file cannot hold.
     """
     _text("metadata.uid", uid)
-    lines = [
-        "# Made by Rube from an object of its apiserver: changes here are overwritten.",
-        f"{MARKER} uid={uid or '-'} generation={generation} digest={digest_of(unit)}",
-        *_comment(unit.service.title),
-    ]
+    marker = f"{MARKER} uid={uid or '-'} generation={generation} digest={digest_of(unit)}"
+    return _checked_file(
+        ["# Made by Rube from an object of its apiserver: changes here are overwritten.", marker], unit, boot_target
+    )
+
+
+def check_renders(unit: Unit) -> None:
+    """Raises the errors of `render_unit`, without a file's marker."""
+    _checked_file([], unit, BOOT_TARGET)
+
+
+def _checked_file(head: Iterable[str], unit: Unit, boot_target: str) -> str:
+    lines = [*head, *_comment(unit.service.title)]
     section = ""
     found = directives(unit, boot_target=boot_target)
     for directive in found:
@@ -115,178 +125,72 @@ def parse_marker(text: str) -> Marker | None:
 def directives(unit: Unit, *, boot_target: str = BOOT_TARGET) -> list[Directive]:
     """Returns all lines in their order, sections together. Raises InvalidArgumentError as `render_unit` does."""
     sections = (
-        ("Unit", _unit_section(unit)),
-        ("Service", _service_section(unit.service)),
-        ("Install", _install_section(unit.install, boot_target)),
+        ("Unit", _lines(UNIT_LINES, "", unit)),
+        ("Service", _lines(SERVICE_LINES, "service.", unit.service)),
+        ("Install", _install_lines(unit.install, boot_target)),
     )
     return [Directive(name, key, value) for name, lines in sections for key, value in lines]
 
 
-_Lines = Iterator[tuple[str, str]]
+Lines = Iterable[tuple[str, str]]
+"""Keys of systemd with their values."""
+Writer = Callable[[str, Any], Lines]
+"""Returns the lines of a field that is set, given its path and its value."""
 
 
-def _unit_section(unit: Unit) -> _Lines:
-    yield from _one("Description", "description", unit.description)
-    yield from _each("Documentation", "doc_url", unit.doc_url)
-    yield from _each("Wants", "wants", unit.wants)
-    yield from _each("Requires", "requires", unit.requires)
-    yield from _each("Requisite", "requisite", unit.requisite)
-    yield from _each("BindsTo", "binds_to", unit.binds_to)
-    yield from _each("PartOf", "part_of", unit.part_of)
-    yield from _each("Conflicts", "conflicts", unit.conflicts)
-    yield from _each("Before", "before", unit.before)
-    yield from _each("After", "after", unit.after)
-    yield from _each("OnFailure", "on_failure", unit.on_failure)
-    for index, condition in enumerate(unit.condition):
-        field = f"condition[{index}]"
+def _lines(writers: Mapping[str, Writer], path: str, message: Message) -> Iterator[tuple[str, str]]:
+    """Yields the lines of the fields that are set, in the order of the writers."""
+    given = {field.name: value for field, value in message.ListFields()}
+    for name, write in writers.items():
+        if name in given:
+            yield from write(f"{path}{name}", given[name])
+
+
+def _one(key: str, text_of: Callable[[str, Any], str]) -> Writer:
+    return lambda field, value: [(key, text_of(field, value))]
+
+
+def _each(key: str, text_of: Callable[[str, Any], str]) -> Writer:
+    return lambda field, values: [(key, text_of(f"{field}[{index}]", value)) for index, value in enumerate(values)]
+
+
+def _part(writers: Mapping[str, Writer]) -> Writer:
+    return lambda field, message: _lines(writers, f"{field}.", message)
+
+
+def _install_lines(install: Install, boot_target: str) -> Lines:
+    found = list(_lines(INSTALL_LINES, "install.", install))
+    yield from found or [("WantedBy", boot_target)]
+
+
+def _conditions(field: str, conditions: Iterable[Condition]) -> Lines:
+    for index, condition in enumerate(conditions):
+        place = f"{field}[{index}]"
         if not _CONDITION_TYPE.match(condition.type):
             raise InvalidArgumentError(
-                f"{field}.type {condition.type!r} is not a condition of systemd.unit(5): use one such as PathExists",
-                field=f"{field}.type",
+                f"{place}.type {condition.type!r} is not a condition of systemd.unit(5): use one such as PathExists",
+                field=f"{place}.type",
             )
         verb = "Assert" if getattr(condition, "assert") else "Condition"
-        yield verb + condition.type, _required(f"{field}.value", condition.value)
-    limit = unit.start_limit
-    if limit.HasField("interval"):
-        yield "StartLimitIntervalSec", seconds("start_limit.interval", limit.interval)
-    if limit.HasField("burst"):
-        yield "StartLimitBurst", str(limit.burst)
+        yield verb + condition.type, _required(f"{place}.value", condition.value)
 
 
-def _service_section(service: Service) -> _Lines:
-    if service.type:
-        yield "Type", _choice("service.type", _Service.Type.DESCRIPTOR, service.type)
-    yield from _one("PIDFile", "service.pid_file", service.pid_file)
-    yield from _one("BusName", "service.bus_name", service.bus_name)
-    yield from _exec_lines(service.exec)
-    yield from _time_lines(service.time)
-    if service.restart:
-        yield "Restart", _choice("service.restart", _Service.Restart.DESCRIPTOR, service.restart)
-    yield from _status_lines(service.status)
-    if service.oom_policy:
-        yield "OOMPolicy", _choice("service.oom_policy", _Service.OomPolicy.DESCRIPTOR, service.oom_policy)
-    yield from _kill_lines(service.kill)
-    if service.remain_after_exit:
-        yield "RemainAfterExit", "yes"
-    if service.notify_access:
-        yield "NotifyAccess", _choice("service.notify_access", _Service.NotifyAccess.DESCRIPTOR, service.notify_access)
-    if service.HasField("guess_main_pid"):
-        yield "GuessMainPID", _yes(service.guess_main_pid)
-    yield from _context_lines(service)
-    yield from _limit_lines(service.limits)
-
-
-def _exec_lines(commands: Service.Exec) -> _Lines:
-    yield from _each("ExecCondition", "service.exec.condition", commands.condition, blanks=True)
-    yield from _each("ExecStartPre", "service.exec.start_pre", commands.start_pre, blanks=True)
-    yield from _each("ExecStart", "service.exec.start", commands.start, blanks=True)
-    yield from _each("ExecStartPost", "service.exec.start_post", commands.start_post, blanks=True)
-    yield from _each("ExecReload", "service.exec.reload", commands.reload, blanks=True)
-    yield from _each("ExecStop", "service.exec.stop", commands.stop, blanks=True)
-    yield from _each("ExecStopPost", "service.exec.stop_post", commands.stop_post, blanks=True)
-
-
-def _time_lines(time: Service.Time) -> _Lines:
-    if time.HasField("restart"):
-        yield "RestartSec", seconds("service.time.restart", time.restart)
-    # TimeoutSec= sets both of the next two: it must come first.
-    if time.HasField("timeout"):
-        yield "TimeoutSec", seconds("service.time.timeout", time.timeout)
-    if time.HasField("start_timeout"):
-        yield "TimeoutStartSec", seconds("service.time.start_timeout", time.start_timeout)
-    if time.HasField("stop_timeout"):
-        yield "TimeoutStopSec", seconds("service.time.stop_timeout", time.stop_timeout)
-    if time.HasField("limit"):
-        yield "RuntimeMaxSec", seconds("service.time.limit", time.limit)
-    if time.HasField("watchdog"):
-        yield "WatchdogSec", seconds("service.time.watchdog", time.watchdog)
-
-
-def _status_lines(status: Service.ExitStatus) -> _Lines:
+def _statuses(field: str, status: Service.ExitStatus) -> Lines:
     lists = (
         ("SuccessExitStatus", status.success, "success_signal", status.success_signal),
         ("RestartPreventExitStatus", status.prevent_restart, "prevent_restart_signal", status.prevent_restart_signal),
         ("RestartForceExitStatus", status.force_restart, "force_restart_signal", status.force_restart_signal),
     )
-    for key, codes, field, signals in lists:
+    for key, codes, name, signals in lists:
         words = [str(code) for code in codes]
-        words += [_signal(f"service.status.{field}[{index}]", name) for index, name in enumerate(signals)]
+        words += [_signal(f"{field}.{name}[{index}]", signal) for index, signal in enumerate(signals)]
         if words:
             yield key, " ".join(words)
 
 
-def _kill_lines(kill: Service.Kill) -> _Lines:
-    if kill.mode:
-        yield "KillMode", _choice("service.kill.mode", _Service.KillMode.DESCRIPTOR, kill.mode)
-    if kill.signal:
-        yield "KillSignal", _signal("service.kill.signal", kill.signal)
-    if kill.HasField("send_sigkill"):
-        yield "SendSIGKILL", _yes(kill.send_sigkill)
-    if kill.HasField("send_sighup"):
-        yield "SendSIGHUP", _yes(kill.send_sighup)
-
-
-def _context_lines(service: Service) -> _Lines:
-    for name, value in sorted(service.environment.items()):
-        yield "Environment", _assignment(name, value)
-    yield from _each("EnvironmentFile", "service.environment_file", service.environment_file, blanks=True)
-    yield from _one("User", "service.user", service.user)
-    yield from _one("Group", "service.group", service.group)
-    yield from _one("WorkingDirectory", "service.working_directory", service.working_directory)
-    yield from _one("RootDirectory", "service.root_directory", service.root_directory)
-    yield from _one("UMask", "service.umask", service.umask)
-    if service.HasField("nice"):
-        yield "Nice", str(service.nice)
-    yield from _one("StandardInput", "service.standard_input", service.standard_input)
-    yield from _one("StandardOutput", "service.standard_output", service.standard_output)
-    yield from _one("StandardError", "service.standard_error", service.standard_error)
-    yield from _one("SyslogIdentifier", "service.syslog_identifier", service.syslog_identifier)
-    if service.HasField("no_new_privileges"):
-        yield "NoNewPrivileges", _yes(service.no_new_privileges)
-    if service.HasField("private_tmp"):
-        yield "PrivateTmp", _yes(service.private_tmp)
-    yield from _one("ProtectSystem", "service.protect_system", service.protect_system)
-    yield from _one("Slice", "service.slice", service.slice)
-    yield from _each("RuntimeDirectory", "service.runtime_directory", service.runtime_directory)
-    yield from _each("StateDirectory", "service.state_directory", service.state_directory)
-
-
-# RLIM_INFINITY as a number, which systemd takes as a word only.
-_UNLIMITED = 2**64 - 1
-
-
-def _limit_lines(limits: Service.Limits) -> _Lines:
-    keys = {
-        "open_files": "LimitNOFILE",
-        "processes": "LimitNPROC",
-        "core_bytes": "LimitCORE",
-        "locked_memory_bytes": "LimitMEMLOCK",
-        "memory_bytes": "MemoryMax",
-        "tasks": "TasksMax",
-    }
-    for field, value in limits.ListFields():
-        text = "infinity" if value == _UNLIMITED else str(value)
-        yield ("CPUQuota", f"{value}%") if field.name == "cpu_percent" else (keys[field.name], text)
-
-
-def _install_section(install: Install, boot_target: str) -> _Lines:
-    yield from _each("WantedBy", "install.wanted_by", install.wanted_by)
-    yield from _each("RequiredBy", "install.required_by", install.required_by)
-    yield from _each("Also", "install.also", install.also)
-    yield from _each("Alias", "install.alias", install.alias)
-    if not (install.wanted_by or install.required_by or install.also or install.alias):
-        yield "WantedBy", boot_target
-
-
-def _one(key: str, field: str, value: str) -> _Lines:
-    if value:
-        yield key, _required(field, value)
-
-
-def _each(key: str, field: str, values: Sequence[str], *, blanks: bool = False) -> _Lines:
-    for index, value in enumerate(values):
-        item = f"{field}[{index}]"
-        yield key, _required(item, value) if blanks else _single_word(item, value)
+def _environment(field: str, variables: Mapping[str, str]) -> Lines:
+    for name, value in sorted(variables.items()):
+        yield "Environment", _assignment(f"{field}[{name!r}]", name, value)
 
 
 def _required(field: str, value: str) -> str:
@@ -317,9 +221,8 @@ def _comment(text: str) -> Iterable[str]:
     return [f"# {line}".rstrip(BLANKS) for line in text.split("\n")] if text else []
 
 
-def _assignment(name: str, value: str) -> str:
+def _assignment(field: str, name: str, value: str) -> str:
     """Returns `"NAME=value"`, quoted and escaped as systemd.syntax(7) says. Specifiers stay specifiers."""
-    field = f"service.environment[{name!r}]"
     if not _ENVIRONMENT_NAME.match(name):
         raise InvalidArgumentError(f"{field} is not a variable's name: use letters, digits and '_'", field=field)
     if problem := environment_problem(value):
@@ -339,12 +242,17 @@ def seconds(field: str, value: float) -> str:
     return f"{text}s"
 
 
-def _choice(field: str, enum: EnumDescriptor, number: int) -> str:
-    """Returns systemd's word for an enum's value."""
-    if number not in enum.values_by_number:
-        known = ", ".join(value.name for value in enum.values if value.number)
-        raise InvalidArgumentError(f"{field} {number} is no known value: use one of {known}", field=field)
-    return enum.values_by_number[number].name.removeprefix("NOTIFY_").lower().replace("_", "-")
+def _choice(enum: EnumDescriptor) -> Callable[[str, int], str]:
+    """Returns the function to systemd's word for an enum's value."""
+    words = {value.number: value.name.removeprefix("NOTIFY_").lower().replace("_", "-") for value in enum.values}
+
+    def word(field: str, number: int) -> str:
+        if number not in words:
+            known = ", ".join(value.name for value in enum.values if value.number)
+            raise InvalidArgumentError(f"{field} {number} is no known value: use one of {known}", field=field)
+        return words[number]
+
+    return word
 
 
 def _signal(field: str, name: str) -> str:
@@ -355,5 +263,111 @@ def _signal(field: str, name: str) -> str:
         raise InvalidArgumentError(f"{field} {error}", field=field) from error
 
 
-def _yes(value: bool) -> str:
+def _number(field: str, value: int) -> str:
+    return str(value)
+
+
+def _limit(field: str, value: int) -> str:
+    return "infinity" if value == _UNLIMITED else str(value)
+
+
+def _percent(field: str, value: int) -> str:
+    return f"{value}%"
+
+
+def _yes(field: str, value: bool) -> str:
     return "yes" if value else "no"
+
+
+UNIT_LINES: Final[Mapping[str, Writer]] = {
+    "description": _one("Description", _required),
+    "doc_url": _each("Documentation", _single_word),
+    "wants": _each("Wants", _single_word),
+    "requires": _each("Requires", _single_word),
+    "requisite": _each("Requisite", _single_word),
+    "binds_to": _each("BindsTo", _single_word),
+    "part_of": _each("PartOf", _single_word),
+    "conflicts": _each("Conflicts", _single_word),
+    "before": _each("Before", _single_word),
+    "after": _each("After", _single_word),
+    "on_failure": _each("OnFailure", _single_word),
+    "condition": _conditions,
+    "start_limit": _part(
+        {"interval": _one("StartLimitIntervalSec", seconds), "burst": _one("StartLimitBurst", _number)}
+    ),
+}
+SERVICE_LINES: Final[Mapping[str, Writer]] = {
+    "type": _one("Type", _choice(Service.Type.DESCRIPTOR)),
+    "pid_file": _one("PIDFile", _required),
+    "bus_name": _one("BusName", _required),
+    "exec": _part(
+        {
+            "condition": _each("ExecCondition", _required),
+            "start_pre": _each("ExecStartPre", _required),
+            "start": _each("ExecStart", _required),
+            "start_post": _each("ExecStartPost", _required),
+            "reload": _each("ExecReload", _required),
+            "stop": _each("ExecStop", _required),
+            "stop_post": _each("ExecStopPost", _required),
+        }
+    ),
+    "time": _part(
+        {
+            "restart": _one("RestartSec", seconds),
+            "timeout": _one("TimeoutSec", seconds),  # sets both of the next two: it must come first
+            "start_timeout": _one("TimeoutStartSec", seconds),
+            "stop_timeout": _one("TimeoutStopSec", seconds),
+            "limit": _one("RuntimeMaxSec", seconds),
+            "watchdog": _one("WatchdogSec", seconds),
+        }
+    ),
+    "restart": _one("Restart", _choice(Service.Restart.DESCRIPTOR)),
+    "status": _statuses,
+    "oom_policy": _one("OOMPolicy", _choice(Service.OomPolicy.DESCRIPTOR)),
+    "kill": _part(
+        {
+            "mode": _one("KillMode", _choice(Service.KillMode.DESCRIPTOR)),
+            "signal": _one("KillSignal", _signal),
+            "send_sigkill": _one("SendSIGKILL", _yes),
+            "send_sighup": _one("SendSIGHUP", _yes),
+        }
+    ),
+    "remain_after_exit": _one("RemainAfterExit", _yes),
+    "notify_access": _one("NotifyAccess", _choice(Service.NotifyAccess.DESCRIPTOR)),
+    "guess_main_pid": _one("GuessMainPID", _yes),
+    "environment": _environment,
+    "environment_file": _each("EnvironmentFile", _required),
+    "user": _one("User", _required),
+    "group": _one("Group", _required),
+    "working_directory": _one("WorkingDirectory", _required),
+    "root_directory": _one("RootDirectory", _required),
+    "umask": _one("UMask", _required),
+    "nice": _one("Nice", _number),
+    "standard_input": _one("StandardInput", _required),
+    "standard_output": _one("StandardOutput", _required),
+    "standard_error": _one("StandardError", _required),
+    "syslog_identifier": _one("SyslogIdentifier", _required),
+    "no_new_privileges": _one("NoNewPrivileges", _yes),
+    "private_tmp": _one("PrivateTmp", _yes),
+    "protect_system": _one("ProtectSystem", _required),
+    "slice": _one("Slice", _required),
+    "runtime_directory": _each("RuntimeDirectory", _single_word),
+    "state_directory": _each("StateDirectory", _single_word),
+    "limits": _part(
+        {
+            "open_files": _one("LimitNOFILE", _limit),
+            "processes": _one("LimitNPROC", _limit),
+            "core_bytes": _one("LimitCORE", _limit),
+            "locked_memory_bytes": _one("LimitMEMLOCK", _limit),
+            "memory_bytes": _one("MemoryMax", _limit),
+            "tasks": _one("TasksMax", _limit),
+            "cpu_percent": _one("CPUQuota", _percent),
+        }
+    ),
+}
+INSTALL_LINES: Final[Mapping[str, Writer]] = {
+    "wanted_by": _each("WantedBy", _single_word),
+    "required_by": _each("RequiredBy", _single_word),
+    "also": _each("Also", _single_word),
+    "alias": _each("Alias", _single_word),
+}

@@ -12,6 +12,11 @@ from rube.api import resource_pb2
 
 # A Duration, an Any or a Struct is one value: two halves of two of them make no third.
 _WHOLE_PACKAGE: Final = "google.protobuf"
+_NOT_PLAIN: Final = (
+    FieldDescriptor.CPPTYPE_MESSAGE,
+    FieldDescriptor.CPPTYPE_FLOAT,
+    FieldDescriptor.CPPTYPE_DOUBLE,
+)
 # Messages whose shapes are kept.
 _DESCRIPTORS_MAX: Final = 4096
 
@@ -43,6 +48,9 @@ class FieldShape(NamedTuple):
     oneof: str = ""
     """The oneof that the field is in, if that has other fields."""
 
+    plain: bool = True
+    """The field's values, or those of the map, can be compared as they are: no floats, and no messages."""
+
     @property
     def name(self) -> str:
         return self.field.name
@@ -51,7 +59,8 @@ class FieldShape(NamedTuple):
 @lru_cache(maxsize=_DESCRIPTORS_MAX)
 def shapes_of(descriptor: Descriptor) -> dict[str, FieldShape]:
     """Returns the shape of each field, by name."""
-    return {field.name: _shape_of(field) for field in descriptor.fields}
+    shapes = [_shape_of(field) for field in descriptor.fields]
+    return {each.name: each._replace(plain=(each.value or each.field).cpp_type not in _NOT_PLAIN) for each in shapes}
 
 
 def _shape_of(field: FieldDescriptor) -> FieldShape:

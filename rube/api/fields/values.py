@@ -16,8 +16,6 @@ Values = dict[str, object]
 """By path. Two values of one path are equal if the fields are. A message has the value None beside those of its
 fields: that it is set."""
 
-_FLOATS = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
-
 
 def field_values(
     message: Message, prefix: str = "", *, names: Container[str] | None = None, check_keys: bool = False
@@ -43,12 +41,12 @@ def _collect(
         path = f"{prefix}{field.name}"
         match shape.shape:
             case Shape.WHOLE:
-                found[path] = _comparable(field, value)
+                found[path] = value if shape.plain else _comparable(field, value)
             case Shape.MESSAGE:
                 found[path] = None
                 _collect(value, f"{path}.", found, check_keys)
             case Shape.LIST:
-                found[path] = tuple([_comparable(field, item) for item in value])
+                found[path] = tuple(value if shape.plain else [_comparable(field, item) for item in value])
             case Shape.MAP:
                 _collect_map(shape, path, value, found, check_keys)
             case Shape.SET:
@@ -64,7 +62,7 @@ def _collect_map(shape: FieldShape, path: str, entries: Any, found: Values, chec
     for key in entries:
         below = f"{path}.{format_key(key)}"
         if shape.message is None:
-            found[below] = _comparable(shape.value, entries[key])
+            found[below] = entries[key] if shape.plain else _comparable(shape.value, entries[key])
         else:
             found[below] = None
             _collect(entries[key], f"{below}.", found, check_keys)
@@ -97,4 +95,4 @@ def _check_distinct(check_keys: bool, shape: FieldShape, path: str, paths: list[
 def _comparable(field: FieldDescriptor, value: Any) -> object:
     if field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
         return value.SerializeToString(deterministic=True)
-    return repr(value) if field.cpp_type in _FLOATS else value  # nan is nan, and -0.0 is not 0.0
+    return repr(value)  # of a float: nan is nan, and -0.0 is not 0.0

@@ -15,12 +15,11 @@ from rube.units.checks.commands import STRING_BYTES_MAX, command_violations
 from rube.units.checks.names import name_violations
 from rube.units.checks.paths import path_violations
 from rube.units.checks.texts import ITEMS_MAX, text_violations
-from rube.units.render import render_unit
+from rube.units.render import check_renders
 
 VIOLATIONS_MAX = 100
 """So many are looked for."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_ANY_UID: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def unit_violations(unit: Unit) -> list[Violation]:
@@ -52,7 +51,7 @@ def _environment(unit: Unit) -> Iterator[Violation]:
 
 def _rendered(unit: Unit) -> list[Violation]:
     try:
-        render_unit(unit, uid=_ANY_UID, generation=2**64 - 1)
+        check_renders(unit)
     except InvalidArgumentError as error:
         field = error.metadata.get("field", "spec")
         return [Violation(field, error.message.removeprefix(field).strip())]

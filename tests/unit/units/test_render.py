@@ -8,11 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rube.api import Condition, Service, Unit
+from rube.api import Condition, Install, Service, Unit
 from rube.api.errors import InvalidArgumentError
 from rube.units.checks import unit_violations
 from rube.units.names import parse_unit_name, unit_name
-from rube.units.render import digest_of, directives, parse_marker, render_unit
+from rube.units.render import (
+    INSTALL_LINES,
+    SERVICE_LINES,
+    UNIT_LINES,
+    digest_of,
+    directives,
+    parse_marker,
+    render_unit,
+)
 from rube.units.unit_file import Directive, parse_unit_file
 from tests.real.random_units import random_unit
 
@@ -83,6 +91,13 @@ def _parsed(text: str) -> list[Directive]:
 def test_the_seeds_example_renders_as_written_by_hand() -> None:
     unit = seed_unit()
     assert render_unit(unit, uid="0123", generation=7) == SEED.format(digest=digest_of(unit))
+
+
+def test_every_field_is_written_or_is_for_others_to_read() -> None:
+    others = {"enabled", "state", "node_lost", "service", "install"}
+    assert set(Unit.DESCRIPTOR.fields_by_name) == UNIT_LINES.keys() | others
+    assert set(Service.DESCRIPTOR.fields_by_name) == SERVICE_LINES.keys() | {"title"}
+    assert set(Install.DESCRIPTOR.fields_by_name) == INSTALL_LINES.keys()
 
 
 def test_the_marker_is_read_back() -> None:
