@@ -34,6 +34,7 @@ SESSIONS = (
     "README.md",
     "docs/quickstart.md",
     "docs/reference/ructl.md",
+    "docs/explanation/events.md",
     "docs/explanation/nodes.md",
     "docs/howto/move-units.md",
     "docs/howto/delete.md",
@@ -46,10 +47,13 @@ SESSIONS = (
     "examples/09-backup/README.md",
 )
 """Pages whose blocks run on a cluster of two nodes, in their order, as one session."""
-ENDLESS = re.compile(r"^(ructl (watch|logs -f)\b)", re.MULTILINE)
+ENDLESS = re.compile(r"^(ructl (watch|logs -f|events -f)\b)", re.MULTILINE)
 """Commands that end by Ctrl-C alone."""
+SET = re.compile(r"^([a-z_]+)=", re.MULTILINE)
+"""Variables that a block sets."""
 READ_ONLY = re.compile(
-    r"\b10\.0\.0\.\d|/var/lib/rube|--seeds 1000|etcdctl|rube controller|make (demo|up|wheel)|raft shell|rube apiserver"
+    r"\b10\.0\.0\.\d|/var/lib/rube|--seeds 1000|etcdctl|rube controller|make (coverage|demo|up|wheel)|raft shell"
+    r"|rube apiserver"
 )
 """Blocks about what a test can't have: other machines, an etcd with users, a thousand seeds. They are read, not run."""
 PROGRAMS = {"rube": rube, "rubelet": rubelet, "ructl": ructl}
@@ -82,8 +86,11 @@ def environment(directory: Path, server: str) -> dict[str, str]:
 
 
 def run_block(block: Block, directory: Path, server: str) -> None:
-    """Runs the block as bash does; its first command that fails ends it."""
-    text = "".join(changes_of_directory(block)) + ENDLESS.sub(r"timeout --preserve-status -s INT 3 \1", block.text)
+    """Runs the block as bash does; its first command that fails ends it. What it sets, the page's later blocks have."""
+    session = directory / ".session"
+    text = f"[ ! -e {session} ] || source {session}\n"
+    text += "".join(changes_of_directory(block)) + ENDLESS.sub(r"timeout --preserve-status -s INT 3 \1", block.text)
+    text += "".join(f"\ndeclare -p {name} >> {session}" for name in SET.findall(block.text))
     found = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", text],
         cwd=directory,
@@ -186,6 +193,7 @@ END
 """
 PREPARED = {
     "docs/tutorials/own-controller.md": GREETERS,
+    "docs/explanation/events.md": "ructl put hello.textproto; ructl wait -t Unit hello --for active",
     "docs/explanation/nodes.md": WEB_AND_HELLO,
     "docs/howto/move-units.md": WEB_AND_HELLO,
     "examples/09-backup/README.md": BACKUPS,
