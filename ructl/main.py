@@ -17,6 +17,7 @@ from ructl.options import connection_options
 
 _COMMANDS = {
     "apply": LazyCommand("ructl.apply", "command", "Make objects what files say, beside what others own in them."),
+    "auth": LazyCommand("ructl.auth", "command", "Ask who may do what."),
     "completion": LazyCommand("ructl.completion", "command", "Print a shell's completion script."),
     "context": LazyCommand("ructl.context", "command", "Choose among clusters."),
     "cordon": LazyCommand("ructl.cordon", "cordon", "Keep new units off a node."),

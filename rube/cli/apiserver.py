@@ -21,6 +21,7 @@ from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, log_level_o
 from rube.cli.real_host import real_host
 from rube.controllers.cluster.controllers import ClusterControllersConfig
 from rube.server import ApiServer, ApiServerConfig
+from rube.server.rights.subjects import PlainAccess, RightsConfig
 from rube.store import open_store
 from rube.store.replicated.backend import member_config
 from rube.store.urls import StoreUrl, parse_store_url
@@ -74,6 +75,18 @@ FAILED_GRACE_S = 0.5
     show_default=True,
     help="How many revisions clients can resume from; older values make room. 0: keep all.",
 )
+@click.option(
+    "--rights/--no-rights",
+    default=False,
+    help="Callers may do what roles and bindings allow, and nothing else.",
+)
+@click.option(
+    "--local",
+    type=click.Choice([each.value for each in PlainAccess]),
+    default=PlainAccess.ADMIN.value,
+    show_default=True,
+    help="With --rights: the access of callers on this machine without a certificate.",
+)
 @log_level_option
 def apiserver(
     store_url: str,
@@ -83,6 +96,8 @@ def apiserver(
     event_ttl_s: int,
     data: str | None,
     history: int,
+    rights: bool,
+    local: str,
     log_level: str,
 ) -> None:
     """Serves the API over a store.
@@ -104,12 +119,18 @@ def apiserver(
         warn_of_exposure(member_addresses(parse_store_url(store_url)))
         store = await open_store(host, store_url)
         try:
-            config = ApiServerConfig(listen=listen, history_revisions_max=history, spec_checks=built_in_spec_checks())
+            config = ApiServerConfig(
+                listen=listen,
+                history_revisions_max=history,
+                spec_checks=built_in_spec_checks(),
+                rights=RightsConfig(local=PlainAccess(local)) if rights else None,
+            )
             server = ApiServer(host, store, config)
             addresses = await server.start()
             shown = parse_store_url(store_url)  # without its password
             announce(f"rube apiserver: listening on {', '.join(addresses)}, store {shown}, id {store.store_id}")
-            warn_of_exposure(addresses)
+            if not rights:
+                warn_of_exposure(addresses)
             memory_url = controllers_url(data, store_url)
             wanted = ClusterControllersConfig(names=controllers, event_ttl_s=event_ttl_s)
             running = asyncio.create_task(keep_controllers(host, [reachable(addresses[0])], memory_url, wanted))

@@ -14,6 +14,8 @@ from rube.api import (
     ApplyResponse,
     DeleteRequest,
     DeleteResponse,
+    ExplainRequest,
+    ExplainResponse,
     GetRequest,
     GetResponse,
     HistoryRequest,
@@ -26,6 +28,8 @@ from rube.api import (
     PutResponse,
     UpdateLifecycleRequest,
     UpdateLifecycleResponse,
+    WhoAmIRequest,
+    WhoAmIResponse,
 )
 from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
 from rube.client.config import ClientConfig
@@ -43,10 +47,13 @@ Answer = TypeVar(
     ListResponse,
     DeleteResponse,
     UpdateLifecycleResponse,
+    WhoAmIResponse,
+    ExplainResponse,
 )
 CONNECT_S_MAX: Final = 2.0
 """A server that is not connected after so long is left for the next one."""
-_SERVICE: Final = "/api.Api/"
+# Other requests than these are for `/api.Api/`.
+_SERVICES: Final = {WhoAmIRequest: "/auth.Rights/", ExplainRequest: "/auth.Rights/"}
 
 
 class BlockingClient(Lists):
@@ -86,6 +93,12 @@ class BlockingClient(Lists):
 
     async def list_page(self, request: ListRequest, *, deadline_s: float | None = None) -> ListResponse:
         return self._call("List", request, ListResponse, deadline_s)
+
+    async def who_am_i(self, request: WhoAmIRequest) -> WhoAmIResponse:
+        return self._call("WhoAmI", request, WhoAmIResponse)
+
+    async def explain(self, request: ExplainRequest) -> ExplainResponse:
+        return self._call("Explain", request, ExplainResponse)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -127,7 +140,9 @@ class BlockingClient(Lists):
         if not is_last and may_repeat(request, DeadlineExceededError("in prospect")):
             now_s = time.monotonic()
             end_s = min(now_s + (end_s - now_s) / 2, now_s + self._config.attempt_s_max)
-        encoded = self._connection.call(_SERVICE + method, request.SerializeToString(), end_s)
+        encoded = self._connection.call(
+            _SERVICES.get(type(request), "/api.Api/") + method, request.SerializeToString(), end_s
+        )
         try:
             return answer.FromString(encoded)
         except DecodeError as error:

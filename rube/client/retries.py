@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from rube.api import (
     ApplyRequest,
     DeleteRequest,
+    ExplainRequest,
     GetRequest,
     HistoryRequest,
     ListRequest,
@@ -34,6 +35,7 @@ from rube.api import (
     RenewLeaseRequest,
     UpdateLifecycleRequest,
     UpdateStatusRequest,
+    WhoAmIRequest,
 )
 from rube.api.errors import DeadlineExceededError, NotDoneError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
@@ -49,6 +51,8 @@ Request = (
     | UpdateStatusRequest
     | UpdateLifecycleRequest
     | RenewLeaseRequest
+    | WhoAmIRequest
+    | ExplainRequest
 )
 
 
@@ -65,7 +69,7 @@ def is_unknown(error: RubeError) -> bool:
 def outcome(request: Request, last: RubeError, unknown: RubeError | None) -> RubeError:
     """Returns the error for the caller: the last attempt's, unless it says that nothing was done and an earlier
     attempt, which ended with `unknown`, may have been carried out."""
-    reads = isinstance(request, (GetRequest, ListRequest, HistoryRequest))
+    reads = isinstance(request, (GetRequest, ListRequest, HistoryRequest, WhoAmIRequest, ExplainRequest))
     if unknown is None or reads or not isinstance(last, NotDoneError):
         return last
     return UnavailableError(
@@ -76,7 +80,9 @@ def outcome(request: Request, last: RubeError, unknown: RubeError | None) -> Rub
 def is_conditional(request: Request) -> bool:
     """Returns whether the request has at most one effect, however often it is sent."""
     match request:
-        case GetRequest() | ListRequest() | HistoryRequest() | RenewLeaseRequest():
+        case GetRequest() | ListRequest() | HistoryRequest() | WhoAmIRequest() | ExplainRequest():
+            return True
+        case RenewLeaseRequest():
             return True
         case _ if request.validate_only or request.request_id:
             return True

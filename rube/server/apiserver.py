@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from grpc import aio
 
 from rube import api_pb2
-from rube.api import add_ApiServicer_to_server, add_NodesServicer_to_server, nodes_pb2
+from rube.api import (
+    add_ApiServicer_to_server,
+    add_NodesServicer_to_server,
+    add_RightsServicer_to_server,
+    auth_pb2,
+    nodes_pb2,
+)
 from rube.api.errors import RubeError
 from rube.host import Host, Network
 from rube.host.network import listen
@@ -19,6 +26,11 @@ from rube.server.first_answers import forget_periodically
 from rube.server.known_types import KnownTypes
 from rube.server.namespaces import Namespaces
 from rube.server.nodes import NodesService
+from rube.server.rights.checks import RIGHTS_CHECKS
+from rube.server.rights.gate import Gate
+from rube.server.rights.kept import KeptPolicy
+from rube.server.rights.service import RightsService
+from rube.server.rights.subjects import RightsConfig
 from rube.server.service import ApiService
 from rube.store import Store
 from rube.store.guard import GuardedStore
@@ -30,6 +42,7 @@ DRAIN_S = 0.1
 _SERVICES = (
     api_pb2.DESCRIPTOR.services_by_name["Api"].full_name,
     nodes_pb2.DESCRIPTOR.services_by_name["Nodes"].full_name,
+    auth_pb2.DESCRIPTOR.services_by_name["Rights"].full_name,
 )
 
 
@@ -43,13 +56,20 @@ class ApiServer:
         self._host = host
         self._store = GuardedStore(store, self._refuse_health)
         self._config = config or ApiServerConfig()
+        self._config = replace(self._config, spec_checks={**self._config.spec_checks, **RIGHTS_CHECKS})
         attachments = Attachments(
             host.clock, node_answers_max=self._config.node_answers_max, answers_max=self._config.answers_max
         )
         self._types = KnownTypes(self._store, host.clock)
+        self._rights = KeptPolicy(self._store, host.clock)
+        enforced = self._config.rights
+        gate = None
+        if enforced is not None:
+            gate = Gate(enforced, self._rights, self._store, lambda: self._types.now.types)
+        self._rights_service = RightsService(enforced or RightsConfig(), gate, self._types)
         self._namespaces = Namespaces(host.clock, self._store)
-        self._service = ApiService(host, self._store, self._types, self._namespaces, self._config, attachments)
-        self._nodes = NodesService(self._store, attachments)
+        self._service = ApiService(host, self._store, self._types, self._namespaces, self._config, attachments, gate)
+        self._nodes = NodesService(self._store, attachments, gate)
         self._server: aio.Server | None = None
         self._standard: StandardServices | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -63,12 +83,18 @@ class ApiServer:
         server = self._host.network.server(self._config.server_options)
         add_ApiServicer_to_server(self._service, server)
         add_NodesServicer_to_server(self._nodes, server)
+        add_RightsServicer_to_server(self._rights_service, server)
         standard = await add_standard_services(server, _SERVICES, self._types.pools, self._gauges)
         try:
             self._types.start()
+            if self._config.rights is not None:
+                self._tasks.append(asyncio.create_task(self._rights.run(), name="rights"))
+                await self._rights.loaded()
             addresses = tuple(_bind(server, address, self._host.network) for address in self._config.listen)
             await server.start()
         except BaseException:
+            for task in self._tasks:
+                task.cancel()
             await self._types.stop()
             await server.stop(None)
             raise

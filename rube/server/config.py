@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from rube.api.types.violation import Violation
 from rube.host import ServerOptions
 from rube.host.network import RESPONSE_BYTES_MAX
+from rube.server.rights.subjects import RightsConfig
 
 SpecCheck = Callable[[bytes], Sequence[Violation]]
 """Returns all errors of a spec, given its canonical bytes: fields and what is wrong with each. Pure."""
@@ -20,6 +21,9 @@ class ApiServerConfig:
     listen: Sequence[str] = ("127.0.0.1:7823",)
     """`host:port` or `unix:/path`; port 0: any free one."""
     server_options: ServerOptions = field(default_factory=ServerOptions)
+
+    rights: RightsConfig | None = None
+    """None: everyone who reaches the server may do everything."""
 
     spec_checks: Mapping[str, SpecCheck] = field(default_factory=dict)
     """The check, by type, of each spec that a put would change. Other types have no check."""

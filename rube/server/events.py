@@ -124,10 +124,10 @@ def event_for(change: Change, wanted: ObjectFilter, cache: EventCache) -> Shared
         return None
     if not change.deleted:
         update = cache.update(record)
-        if wanted.matches(update.labels):
+        if wanted.admits(update.record, update.labels):
             return update
     # Whether it matched before: the event that ends it has the same labels.
-    if previous is None or not wanted.matches(cache.update(previous).labels):
+    if previous is None or not wanted.admits(previous, cache.update(previous).labels):
         return None
     return cache.delete(previous, record.mod_revision)
 
@@ -164,7 +164,7 @@ def initial_responses(
     size = 0
     for record in records:
         event = SharedEvent(record, record.mod_revision, deleted=False)
-        if not wanted.matches_key(record.key) or not wanted.matches(event.labels):
+        if not wanted.matches_key(record.key) or not wanted.admits(record, event.labels):
             continue
         if parts and (len(parts) >= bounds.events_max or size + event.size_bytes > bounds.bytes_max):
             yield EncodedResponse(b"".join(parts), len(parts), 0, store_id)

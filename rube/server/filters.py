@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rube.api import ListRequest, WatchRequest, selectors
 from rube.api.keys import ObjectKey, prefix_bytes, prefix_end, validate_name, validate_name_of
 from rube.api.types import Types
 from rube.api.well_known import EVERY_TYPE
+from rube.store import Record
+
+if TYPE_CHECKING:
+    from rube.server.rights.sight import Sight
 
 # All names of types are between these; the store's other keys begin with '!'.
 _TYPES_START, _TYPES_END = b"A", b"{"
@@ -22,6 +27,8 @@ class ObjectFilter:
     namespace: str
     name: str
     selector: selectors.LabelSelector
+    sight: Sight | None = None
+    """The caller's, where that may not see everything."""
 
     @classmethod
     def of(cls, request: ListRequest | WatchRequest, types: Types) -> ObjectFilter:
@@ -58,6 +65,10 @@ class ObjectFilter:
         """Returns whether the labels match, which are asked for only if that depends on them; call `matches_key`
         first."""
         return not self.selector.requirements or self.selector.matches(labels())
+
+    def admits(self, record: Record, labels: Callable[[], Mapping[str, str]]) -> bool:
+        """Returns whether the object of a record matches and the caller may see it; call `matches_key` first."""
+        return self.matches(labels) and (self.sight is None or self.sight.sees(record, labels))
 
     def __str__(self) -> str:
         return f"{self.type}/{self.namespace}/{self.name}?{self.selector}"

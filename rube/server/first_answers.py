@@ -75,14 +75,14 @@ async def answered_once(backend: Backend, request: R, answer: type[A], verb: Cal
     if not request.request_id or request.validate_only:
         return await verb(backend, request)
     check_request_id(request.request_id)
-    if (first := await _first_answer(backend.store, request, answer)) is not None:
+    if (first := await _first_answer(backend, request, answer)) is not None:
         return first
     try:
         return await verb(backend, request)
     except RubeError as error:
         # Perhaps it was carried out all the same: by another attempt, or by this one, whose commit was not answered.
         try:
-            first = await _first_answer(backend.store, request, answer)
+            first = await _first_answer(backend, request, answer)
         except AlreadyExistsError:
             raise
         except RubeError:
@@ -97,7 +97,7 @@ async def carry_out(backend: Backend, request: Write, intent: Intent, respond: C
     if not request.request_id or request.validate_only:
         return respond(await backend.writer.write(intent))
     key = _key(request.request_id)
-    head = backend.store.store_id.encode() + _digest(request)
+    head = backend.store.store_id.encode() + _digest(backend, request)
 
     def remember(prospect: Outcome) -> Op:
         record = head + respond(prospect).SerializeToString(deterministic=True)
@@ -131,9 +131,9 @@ def check_request_id(request_id: str) -> None:
         )
 
 
-async def _first_answer(store: Store, request: Write, answer: type[A]) -> A | None:
+async def _first_answer(backend: Backend, request: Write, answer: type[A]) -> A | None:
     """Returns the answer that is remembered for the request's id; None if there is none. Raises AlreadyExistsError."""
-    key = _key(request.request_id)
+    key, store = _key(request.request_id), backend.store
     (record,) = (await store.get([key])).records
     if record is None:
         return None
@@ -141,7 +141,7 @@ async def _first_answer(store: Store, request: Write, answer: type[A]) -> A | No
     if store_id.decode() != store.store_id:  # it came with a restored backup
         await store.commit(Txn((Op(key, None),), (Compare(key, record.mod_revision),)))
         return None
-    if digest != _digest(request):
+    if digest != _digest(backend, request):
         raise AlreadyExistsError(
             f"request_id {request.request_id!r} is that of another request, which was carried out at revision "
             f"{record.mod_revision}: give each request an id of its own",
@@ -177,12 +177,12 @@ def _key(request_id: str) -> bytes:
     return _PREFIX + request_id.encode()
 
 
-def _digest(request: Message) -> bytes:
+def _digest(backend: Backend, request: Message) -> bytes:
     unnamed = type(request)()
     unnamed.CopyFrom(request)
     unnamed.ClearField("request_id")
     content = unnamed.SerializeToString(deterministic=True)
-    return hashlib.sha256(f"{request.DESCRIPTOR.name} ".encode() + content).digest()
+    return hashlib.sha256(f"{request.DESCRIPTOR.name} {backend.caller}".encode() + content).digest()
 
 
 async def forget_periodically(

@@ -45,12 +45,16 @@ async def history(backend: Backend, request: HistoryRequest) -> HistoryResponse:
     bytes_left = backend.config.page_bytes_max
     async with aclosing(versions_of(store, key.to_bytes(), start, deletions_max=versions_max + 1)) as versions:
         async for version in versions:
+            if backend.sight is not None and not backend.sight.sees_object(version.object):
+                continue
             bytes_left -= version.ByteSize() + AROUND_BYTES_MAX
             if response.versions and (bytes_left < 0 or len(response.versions) == versions_max):
                 response.next_page_token = encode_token(PageToken(version.revision, b""), scope)
                 break
             response.versions.append(version)
     response.revision = store.revision
+    if not response.versions and backend.sight is not None:
+        raise backend.sight.denied(key)
     if not response.versions and not start:
         raise NotFoundError(
             f"{key} does not exist, and did not since revision {response.oldest_revision}, the oldest that can be read",

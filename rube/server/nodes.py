@@ -13,6 +13,7 @@ from rube.api.keys import validate_name
 from rube.controllers.cluster.types import node_lease_key
 from rube.server.attachments import Attachments
 from rube.server.objects import decode
+from rube.server.rights.gate import Gate
 from rube.store import Store
 
 Context = aio.ServicerContext[Any, Any]
@@ -21,7 +22,8 @@ Context = aio.ServicerContext[Any, Any]
 class NodesService(NodesServicer):
     """Errors leave as exceptions: the server's transport turns them into statuses."""
 
-    def __init__(self, store: Store, attachments: Attachments) -> None:
+    def __init__(self, store: Store, attachments: Attachments, gate: Gate | None = None) -> None:
+        self._gate = gate
         self._store = store
         self._attachments = attachments
         self._draining = False
@@ -30,6 +32,8 @@ class NodesService(NodesServicer):
         if self._draining:
             raise NotDoneError("this apiserver is stopping: attach again when it is back")
         validate_name("node", request.node)
+        if self._gate is not None:
+            self._gate.check_node(request, context)
         await self._check_owner(request)
         attachment = self._attachments.attach(request.node, request.instance_id)
         try:
@@ -40,6 +44,8 @@ class NodesService(NodesServicer):
             self._attachments.detach(attachment)
 
     async def Reply(self, request: NodeReply, context: Context) -> NodeReplyResponse:
+        if self._gate is not None:
+            self._gate.check_node(request, context)
         attachment = self._attachments.find(request.node)
         if request.WhichOneof("part") is None:
             raise InvalidArgumentError("a reply has a part: logs or end", field="part")

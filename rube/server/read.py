@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
 
@@ -40,6 +41,8 @@ async def get(backend: Backend, request: GetRequest) -> Encoded:
         (record, *beside), revision = [page.records[0] if page.records else None for page in pages], request.revision
     else:
         (record, *beside), revision, _ = await store.get(read, min_revision=request.min_revision)
+    if backend.sight is not None:
+        backend.sight.check(key, record)
     if record is None:
         then = f" at revision {revision}" if request.revision else ""
         raise NotFoundError(f"{key} {'did' if then else 'does'} not exist{then}", key=str(key), revision=revision)
@@ -52,7 +55,12 @@ async def get(backend: Backend, request: GetRequest) -> Encoded:
     return Encoded(get_object(record) + rest.SerializeToString(deterministic=True))
 
 
-async def list_objects(backend: Backend, selection: Selection, request: ListRequest) -> Encoded:
+async def list_objects(
+    backend: Backend,
+    selection: Selection,
+    request: ListRequest,
+    narrow: Callable[[ObjectFilter], ObjectFilter] | None = None,
+) -> Encoded:
     """Returns a ListResponse: one page of the objects that match, in the order of their keys; every page is of the
     first one's revision.
 
@@ -62,6 +70,8 @@ async def list_objects(backend: Backend, selection: Selection, request: ListRequ
     """
     store, config = backend.store, backend.config
     wanted = ObjectFilter.of(request, await backend.types.require((request.type,)))
+    if narrow is not None:
+        wanted = narrow(wanted)
     check_page_size(request.page_size)
     check_one_revision(request)
     scope = f"{wanted} {store.store_id}"
@@ -126,7 +136,8 @@ class _Collected:
         """Adds the objects that match; returns True once the response is full."""
         self.revision = page.revision
         for index, record in enumerate(page.records):
-            if self._wanted.matches_key(record.key) and self._wanted.matches(partial(labels_of, record)):
+            shown = self._wanted.matches_key(record.key) and self._wanted.admits(record, partial(labels_of, record))
+            if shown:
                 size_bytes = size_in_response(record)
                 if self.items and size_bytes > self._bytes_left:
                     self.more = True  # it begins the next page
@@ -134,9 +145,10 @@ class _Collected:
                 self.items.append(list_item(record))
                 self._objects_left -= 1
                 self._bytes_left -= size_bytes
-            self.last_key = record.key
+            if shown or self._wanted.sight is None:
+                self.last_key = record.key  # a page token names it: it is none that the caller may not see
             self._scanned_left -= 1
-            if min(self._objects_left, self._scanned_left) <= 0:
+            if self._objects_left <= 0 or (self._scanned_left <= 0 and self.last_key):
                 self.more = page.more or index + 1 < len(page.records)
                 return True
         return False

@@ -50,6 +50,8 @@ from rube.server.patch import patch
 from rube.server.put import put
 from rube.server.read import get, list_objects
 from rube.server.renewals import Renewals
+from rube.server.rights import running
+from rube.server.rights.gate import Gate
 from rube.server.status import update_status
 from rube.server.watch import Watches
 from rube.server.writes import Writer
@@ -71,7 +73,9 @@ class ApiService(ApiServicer):
         namespaces: Namespaces,
         config: ApiServerConfig,
         attachments: Attachments,
+        gate: Gate | None = None,
     ) -> None:
+        """No gate: callers may do everything."""
         writer = Writer(
             store, namespaces, retries_max=config.retries_max, waiters_per_key_max=config.waiters_per_key_max
         )
@@ -80,54 +84,57 @@ class ApiService(ApiServicer):
         """Its task is the owner's to run."""
         self._watches = Watches(host.clock, store, types, config)
         self._logs = LogRelay(host, store, attachments)
+        self._gate = gate
         self._draining = False
 
     async def Put(self, request: PutRequest, context: Context) -> PutResponse:
-        self._check(request)
-        return await answered_once(self._backend, request, PutResponse, put)
+        backend = await self._enter(request, context)
+        return await answered_once(backend, request, PutResponse, put)
 
     async def Patch(self, request: PatchRequest, context: Context) -> PatchResponse:
-        self._check(request)
-        return await answered_once(self._backend, request, PatchResponse, patch)
+        backend = await self._enter(request, context)
+        return await answered_once(backend, request, PatchResponse, patch)
 
     async def Apply(self, request: ApplyRequest, context: Context) -> ApplyResponse:
-        self._check(request)
-        return await answered_once(self._backend, request, ApplyResponse, apply)
+        backend = await self._enter(request, context)
+        return await answered_once(backend, request, ApplyResponse, apply)
 
     async def Get(self, request: GetRequest, context: Context) -> Encoded:  # type: ignore[override]
-        self._check(request)
-        return await get(self._backend, request)
+        return await get(await self._enter(request, context), request)
 
     async def List(self, request: ListRequest, context: Context) -> Encoded:  # type: ignore[override]
         self._check(request)
-        return await list_objects(self._backend, self._watches.selection, request)
+        narrow = None if self._gate is None else self._gate.narrowing("list", context)
+        return await list_objects(self._backend, self._watches.selection, request, narrow)
 
     async def History(self, request: HistoryRequest, context: Context) -> HistoryResponse:
-        self._check(request)
-        return await history(self._backend, request)
+        return await history(await self._enter(request, context), request)
 
     async def Delete(self, request: DeleteRequest, context: Context) -> DeleteResponse:
-        self._check(request)
-        return await answered_once(self._backend, request, DeleteResponse, delete)
+        backend = await self._enter(request, context)
+        return await answered_once(backend, request, DeleteResponse, delete)
 
     def Watch(self, request: WatchRequest, context: Context) -> AsyncIterator[Encoded]:  # type: ignore[override]
         self._check(request)
-        return self._watches.watch(request)
+        if self._gate is None:
+            return self._watches.watch(request)
+        return running.watch(self._gate, self._backend, self._watches, request, context)
 
     def Logs(self, request: LogsRequest, context: Context) -> AsyncIterator[LogsResponse]:
         self._check(request)
-        return self._logs.read(request)
+        output = self._logs.read(request)
+        return output if self._gate is None else running.logs(self._gate, self._backend, output, request, context)
 
     async def UpdateStatus(self, request: UpdateStatusRequest, context: Context) -> UpdateStatusResponse:
-        self._check(request)
-        return await answered_once(self._backend, request, UpdateStatusResponse, update_status)
+        backend = await self._enter(request, context)
+        return await answered_once(backend, request, UpdateStatusResponse, update_status)
 
     async def UpdateLifecycle(self, request: UpdateLifecycleRequest, context: Context) -> UpdateLifecycleResponse:
-        self._check(request)
-        return await answered_once(self._backend, request, UpdateLifecycleResponse, update_lifecycle)
+        backend = await self._enter(request, context)
+        return await answered_once(backend, request, UpdateLifecycleResponse, update_lifecycle)
 
     async def RenewLease(self, request: RenewLeaseRequest, context: Context) -> RenewLeaseResponse:
-        self._check(request)
+        await self._enter(request, context)
         return await self.renewals.renew(request)
 
     def drain(self) -> None:
@@ -138,6 +145,11 @@ class ApiService(ApiServicer):
     async def close(self) -> None:
         """Ends what reads the store for the watches."""
         await self._watches.close()
+
+    async def _enter(self, request: Message, context: Context) -> Backend:
+        """Returns what carries out the request for its caller. Raises the errors of `_check` and of the gate."""
+        self._check(request)
+        return self._backend if self._gate is None else await self._gate.enter(self._backend, request, context)
 
     def _check(self, request: Message) -> None:
         check_known(request)

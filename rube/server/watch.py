@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from rube.api import WatchRequest
 from rube.api.errors import DeadlineExceededError, StoreChangedError
@@ -24,6 +25,7 @@ from rube.server.events import (
 from rube.server.feed import ChangeFeed, Subscription, stopping
 from rube.server.filters import ObjectFilter
 from rube.server.known_types import KnownTypes
+from rube.server.rights.sight import Sight
 from rube.server.selection import Selection
 from rube.server.timed_iterator import TimedIterator
 from rube.store import ChangeBatch, Store
@@ -82,10 +84,12 @@ class Watches:
         await self.selection.close()
         await self._feed.close()
 
-    async def watch(self, request: WatchRequest) -> AsyncGenerator[Encoded, None]:
+    async def watch(self, request: WatchRequest, sight: Sight | None = None) -> AsyncGenerator[Encoded, None]:
         """Yields the responses to a WatchRequest. Ends only with an error: StoreChangedError, CompactedError,
         RevisionAheadError, InvalidArgumentError, or UnavailableError when the server stops."""
         wanted = ObjectFilter.of(request, await self._types.require((request.type,)))
+        if sight is not None:
+            wanted = replace(wanted, sight=sight)
         store_id = self._store.store_id
         if request.store_id and request.store_id != store_id:
             raise StoreChangedError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from rube.api import Fence, Precondition
 from rube.api.errors import AbortedError, RubeError
@@ -52,6 +52,8 @@ class Intent(NamedTuple):
     """Further conditions, on keys that hold no objects: GuardChangedError, likewise."""
     also: Sequence[Op] = ()
     """Writes of keys that hold no objects, in the same transaction."""
+    admit: Callable[[Current], None] | None = None
+    """Raises PermissionDeniedError, before an error of the write shows anything of an object."""
     remember: Callable[[Outcome], Op] | None = None
     """Returns a write that is made in any case, also where nothing else is, from the outcome (its revision is 0)."""
 
@@ -62,6 +64,12 @@ class Outcome(NamedTuple):
     revision: int
     current: Current
     decided: Decided
+
+
+class IntentWriter(Protocol):
+    """The way of every write."""
+
+    async def write(self, intent: Intent) -> Outcome: ...
 
 
 class Writer:
@@ -169,6 +177,8 @@ class Writer:
         ops: list[Op] = []
         if intent.fence is not None and (term := check_fence(intent.fence, records[-1])) is not None:
             ops.append(term)
+        if intent.admit is not None:
+            intent.admit(current)
         check_preconditions(intent.preconditions, current)  # after the fence: a former leader gets the fence's error
         decided = intent.decide(current)
         owners = list(_owner_ops(decided, current))

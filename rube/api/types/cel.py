@@ -98,7 +98,7 @@ def parse(expression: str) -> Node:
 
 class _Parser:
     def __init__(self, expression: str) -> None:
-        self._tokens = [*_tokens(expression), ("end", "", len(expression))]
+        self._tokens = [*tokens(expression), ("end", "", len(expression))]
         self._at = 0
         self._depth = 0
 
@@ -211,7 +211,8 @@ class _Parser:
         return tuple(values)
 
 
-def _tokens(expression: str) -> Iterator[tuple[str, str, int]]:
+def tokens(expression: str) -> Iterator[tuple[str, str, int]]:
+    """Yields the kind, the text and the position of each token. Raises CelError."""
     for found in _TOKEN.finditer(expression):
         kind = found.lastgroup or "bad"
         if kind == "bad":

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 VIOLATIONS_MAX: Final = 100
 """So many violations of one object are named."""
 _TYPES_MAX: Final = 1_024
-# Errors of an evaluation that no other object would spare.
-_HOPELESS: Final = re.compile(
+HOPELESS: Final = re.compile(
     r"no_such_field|No matching overloads|No value with name|Applying SELECT|unexpected type|expected integer type"
 )
+"""Matches the errors of an evaluation that no other object would spare."""
 _ON_FIELD: Final = re.compile(r'on field "[^"]*?([^".]+)"')
 _FAILED: Final = re.compile(
     r"(?:error evaluating|failed to compile (?:expression|program)|expression) (?P<rule>.+?)"
@@ -137,7 +137,7 @@ class Rules:
             raise refusal(message, _field_of(message, rule, why), rule, f"does not compile: {why}") from error
         except EvaluationError as error:
             rule, why = _why(str(error))
-            if _HOPELESS.search(str(error)):
+            if HOPELESS.search(str(error)):
                 raise refusal(message, _field_of(message, rule, why), rule, f"fails: {why}") from error
 
 

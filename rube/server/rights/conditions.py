@@ -1,0 +1,223 @@
+"""Conditions in CEL: true where a rule allows.
+
+The engine judges messages. So a condition becomes the rule of a message with the fields `subject`, `request`, `old` and
+`new`, made for the type of the object, and holds if an instance of it has no violation. One that fails, because the
+object lacks what it reads, does not hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from rube.api import Metadata
+from rube.api.errors import InvalidArgumentError
+from rube.api.keys import ObjectKey
+from rube.api.types import Kind, options
+from rube.api.types.cel import Call, CelError, Node, parse, tokens
+from rube.api.types.engine import validator_for
+from rube.api.types.expressions import weigh
+from rube.api.types.rules import HOPELESS
+from rube.api.types.shapes import Shape, of_field
+from rube.api.well_known import EVERY_TYPE
+from rube.server.encoding import tag, varint
+from rube.server.rights.subjects import Subject
+from rube.server.stored_object import StoredObject
+
+if TYPE_CHECKING:
+    from protovalidate import Validator
+
+COMPILED_MAX: Final = 1_024
+"""So many conditions, each for one type, are kept ready."""
+_IGNORE_ALWAYS: Final = 3
+_VARIABLES: Final = ("subject", "request", "old", "new")
+_F = FieldDescriptorProto
+
+
+class Ask(NamedTuple):
+    """The question that a condition answers. `old` is the object as it is stored, `new` as a write would store it."""
+
+    subject: Subject
+    verb: str
+    key: ObjectKey
+    kind: Kind | None
+    old: StoredObject | None = None
+    new: StoredObject | None = None
+
+
+class Condition:
+    """One rule's condition. `types` are those of the rule: the spec can be read if all of them are full names."""
+
+    def __init__(self, text: str, types: tuple[str, ...]) -> None:
+        self.text = text
+        self._reads_spec = not any(EVERY_TYPE in each for each in types)
+
+    def holds(self, ask: Ask) -> bool:
+        """Returns whether it holds; a condition that fails does not."""
+        return not self.failure(ask)
+
+    def failure(self, ask: Ask) -> str:
+        """Returns why it does not hold; empty: it does."""
+        from protovalidate import CompilationError, EvaluationError
+
+        kind = ask.kind if self._reads_spec else None
+        try:
+            compiled = _compiled(self.text, None if kind is None else cast(Any, kind.spec))
+            return "" if compiled.holds(ask) else "it is false"
+        except (CompilationError, EvaluationError, ValueError) as error:
+            return f"it fails: {' '.join(str(error).split())[:200]}"
+
+    def check(self, kind: Kind | None) -> None:
+        """Raises InvalidArgumentError for a condition that cannot be asked of any object of that type; None: of objects
+        whose spec it does not see."""
+        from protovalidate import CompilationError, EvaluationError
+
+        spec = None if kind is None or not self._reads_spec else kind.spec
+        try:
+            weigh(self.text, _shapes(spec))
+            _check_loops(parse(self.text))
+        except CelError as error:
+            raise InvalidArgumentError(f"the condition {error}") from error
+        sample = Ask(Subject("user", "sample", ("group",)), "get", ObjectKey("a.B", "c", "d"), kind)
+        try:
+            _compiled(self.text, cast(Any, spec)).holds(sample)
+        except (CompilationError, EvaluationError, ValueError) as error:
+            why = " ".join(str(error).replace("ERROR: <input>:", "").split())[:300]
+            if not isinstance(error, EvaluationError) or HOPELESS.search(why):
+                raise InvalidArgumentError(f"the condition does not compile: {why}") from error
+
+
+def _check_loops(node: Node) -> None:
+    """Raises CelError for a loop whose variable has the name of one that a condition reads."""
+    if isinstance(node, Call) and node.variable in _VARIABLES:
+        raise CelError(f"has a loop over {node.variable!r}, which is the name of something else: choose another")
+    for child in node.children():
+        _check_loops(child)
+
+
+def _shapes(spec: type[Message] | None) -> dict[str, Shape]:
+    fields = cast(Any, _asked_class("true", spec)).DESCRIPTOR.fields
+    return {field.name: of_field(field) for field in fields}
+
+
+class _Compiled:
+    """A condition, ready for objects of one type. It is given what it names, and nothing else."""
+
+    def __init__(self, text: str, spec: type[Message] | None) -> None:
+        self._class = _asked_class(text, spec)
+        self._validator: Validator = validator_for(cast(Any, self._class).DESCRIPTOR)
+        names = {found for kind, found, _ in tokens(text) if kind == "name"}
+        self._who, self._request, self._old, self._new = (name in names for name in _VARIABLES)
+        self._spec = spec is not None and "spec" in names
+
+    def holds(self, ask: Ask) -> bool:
+        parts = []
+        if self._who:
+            parts.append(_field(1, _who(ask.subject)))
+        if self._request:
+            parts.append(_field(2, b"".join(_texts((ask.verb, *ask.key)))))
+        if self._old and ask.old is not None:
+            parts.append(_field(3, self._seen(ask.old)))
+        if self._new and ask.new is not None:
+            parts.append(_field(4, self._seen(ask.new)))
+        return not self._validator.collect_violations(self._class.FromString(b"".join(parts)))
+
+    def _seen(self, obj: StoredObject) -> bytes:
+        metadata = _field(1, obj.metadata.SerializeToString())
+        return metadata + _field(2, obj.spec_value()) if self._spec else metadata
+
+
+@lru_cache(maxsize=COMPILED_MAX)
+def _compiled(text: str, spec: Any) -> _Compiled:
+    return _Compiled(text, spec)
+
+
+@lru_cache(maxsize=COMPILED_MAX)
+def _who(subject: Subject) -> bytes:
+    groups = b"".join(_field(3, group.encode()) for group in subject.groups)
+    return b"".join((*_texts((subject.kind, subject.name)), groups))
+
+
+def _texts(values: tuple[str, ...]) -> Iterator[bytes]:
+    for number, value in enumerate(values, 1):
+        if value:
+            yield _field(number, value.encode())
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return b"".join((tag(number), varint(len(content)), content))
+
+
+def _asked_class(text: str, spec: type[Message] | None) -> type[Message]:
+    """Returns the message whose rule is the condition, in a pool of its own."""
+    metadata = Metadata.DESCRIPTOR.file
+    spec_message = None if spec is None else cast(Any, spec).DESCRIPTOR
+    pool = DescriptorPool()
+    added: set[str] = set()
+    _add(pool, metadata, added)
+    if spec_message is not None:
+        _add(pool, spec_message.file, added)
+    files = sorted({metadata.name} | ({spec_message.file.name} if spec_message is not None else set()))
+    of_type = "" if spec_message is None else spec_message.full_name
+    digest = hashlib.sha256(f"{of_type} {text}".encode()).hexdigest()[:24]
+    file = FileDescriptorProto(
+        name=f"rube.rights.{digest}.proto", package=f"rube.rights.h{digest}", syntax="proto3", dependency=files
+    )
+    _message(file.message_type.add(name="Who"), ("kind", "name", "groups"), repeated=("groups",))
+    _message(file.message_type.add(name="Request"), ("verb", "type", "namespace", "name"))
+    seen = file.message_type.add(name="Seen")
+    _member(seen, 1, "metadata", f".{Metadata.DESCRIPTOR.full_name}")
+    if spec_message is not None:
+        _member(seen, 2, "spec", f".{spec_message.full_name}")
+    asked = file.message_type.add(name="Asked")
+    for number, (name, member) in enumerate(zip(_VARIABLES, ("Who", "Request", "Seen", "Seen"), strict=True), 1):
+        _member(asked, number, name, f".{file.package}.{member}")
+    rules: Any = options.options_class("MessageOptions")()
+    rule = rules.Extensions[options.extension("message")].cel.add(id="condition", message="does not hold")
+    rule.expression = _bound(text)
+    asked.options.ParseFromString(rules.SerializeToString(deterministic=True))
+    pool.AddSerializedFile(file.SerializeToString(deterministic=True))
+    return GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.Asked"))
+
+
+def _bound(text: str) -> str:
+    """Returns the condition over `this`, which is all that the engine has, in place of the variables."""
+    parts, end, before = [], 0, ""
+    for kind, found, start in tokens(text):
+        if kind == "name" and found in _VARIABLES and before != ".":
+            parts += [text[end:start], "this."]
+            end = start
+        before = found
+    return "".join([*parts, text[end:]])
+
+
+def _message(message: DescriptorProto, names: tuple[str, ...], repeated: tuple[str, ...] = ()) -> None:
+    for number, name in enumerate(names, 1):
+        field = message.field.add(name=name, number=number, type=_F.TYPE_STRING)
+        field.label = _F.LABEL_REPEATED if name in repeated else _F.LABEL_OPTIONAL
+
+
+def _member(message: DescriptorProto, number: int, name: str, type_name: str) -> None:
+    """Adds a field whose own rules are not judged."""
+    field = message.field.add(name=name, number=number, type_name=type_name)
+    field.type, field.label = _F.TYPE_MESSAGE, _F.LABEL_OPTIONAL
+    ignored: Any = options.options_class("FieldOptions")()
+    ignored.Extensions[options.extension("field")].ignore = _IGNORE_ALWAYS
+    field.options.ParseFromString(ignored.SerializeToString())
+
+
+def _add(pool: DescriptorPool, file: FileDescriptor, added: set[str]) -> None:
+    if file.name in added:
+        return
+    added.add(file.name)
+    for each in file.dependencies:
+        _add(pool, each, added)
+    pool.AddSerializedFile(file.serialized_pb)

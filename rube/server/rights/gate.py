@@ -1,0 +1,213 @@
+"""The one way in: every call of every service passes here before anything is read or written for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from rube.api import (
+    CoreEvent,
+    LogsRequest,
+    NodeReply,
+    NodeRequestsRequest,
+    Object,
+    PutRequest,
+    RenewLeaseRequest,
+    WatchRequest,
+)
+from rube.api.errors import CompactedError, PermissionDeniedError, RubeError, UnauthenticatedError
+from rube.api.keys import ObjectKey
+from rube.api.types import Types
+from rube.api.well_known import BINDING_TYPE, EVENT_TYPE, LEADER_NAMESPACE, LEASE_TYPE, NODE_LABEL, ROLE_TYPE
+from rube.server.backend import Backend
+from rube.server.filters import ObjectFilter
+from rube.server.rights.asked import ASKED, preconditions_of
+from rube.server.rights.gated_writer import Caller, GatedWriter
+from rube.server.rights.kept import KeptPolicy
+from rube.server.rights.policy import Policy
+from rube.server.rights.sight import Sight, denied
+from rube.server.rights.subjects import ANONYMOUS, Context, RightsConfig, Subject
+from rube.server.stored_object import labels_of
+from rube.store import Store
+
+_RIGHTS: Final = (ROLE_TYPE, BINDING_TYPE)
+
+
+class Gate:
+    """The gate of one server."""
+
+    def __init__(self, config: RightsConfig, kept: KeptPolicy, store: Store, types: Callable[[], Types]) -> None:
+        self._config = config
+        self._store = store
+        self._types = types
+        self.kept = kept
+
+    def subject_of(self, context: Context) -> Subject:
+        return self._config.subject_of(context)
+
+    async def enter(self, backend: Backend, request: Message, context: Context) -> Backend:
+        """Returns what carries out a request that names its objects: the backend itself if the caller may do it
+        whatever the objects are, and otherwise one that looks at each.
+
+        Raises PermissionDeniedError that names every refused object, UnauthenticatedError.
+        """
+        subject, policy = self.subject_of(context), self.kept.now
+        asked = ASKED[type(request)]
+        keys = asked.keys_of(request)
+        if subject.kind == "node" and keys and all(key.type == EVENT_TYPE for key in keys):
+            await self._check_events(subject, asked.verb, request, keys)
+            limited = False
+        else:
+            limited = self._check(policy, subject, asked.verb, keys)
+        if asked.writes:
+            limited |= self._check_beside(policy, subject, request, keys)
+            limited |= any(key.type in _RIGHTS for key in keys)
+        if limited and isinstance(request, RenewLeaseRequest):  # renewals are written together, without a look at each
+            self._check_plain(policy, subject, request, keys)
+            limited = False
+        repeatable = getattr(request, "request_id", "")
+        if not limited and not repeatable:
+            return backend
+        if not limited:
+            return replace(backend, caller=str(subject))
+        if asked.writes:
+            caller = Caller(subject, asked.verb, policy, self._types)
+            writer = GatedWriter(backend.writer, self.kept, caller)
+            return replace(backend, caller=str(subject), writer=writer)
+        return replace(backend, sight=Sight(policy, subject, asked.verb, self._types))
+
+    def sight(self, wanted: ObjectFilter, verb: str, subject: Subject) -> Sight | None:
+        """Returns the sight that a list or a watch needs; None: the caller may see everything that it asks for.
+
+        Raises PermissionDeniedError if it can see none of it, UnauthenticatedError.
+        """
+        if self.sees_all(wanted, verb, subject):
+            return None
+        policy = self.kept.now
+        place = ObjectKey(wanted.type, wanted.namespace, wanted.name)
+        if not policy.access(subject, verb, wanted.type).reaches(wanted.namespace, wanted.name):
+            raise self._refusal(policy, subject, verb, [place])
+        return Sight(policy, subject, verb, self._types)
+
+    def sees_all(self, wanted: ObjectFilter, verb: str, subject: Subject) -> bool:
+        """Returns whether the caller may see everything that it asks for."""
+        place = ObjectKey(wanted.type, wanted.namespace, wanted.name)
+        return self.kept.now.covers(subject, verb, wanted.type, place, wanted.selector)
+
+    def check_resume(self, request: WatchRequest, subject: Subject) -> None:
+        """Raises CompactedError where a watch would go on from a revision at which, as far as this server knows, its
+        caller may have seen other objects: it has to list."""
+        after, since = request.after_revision, self.kept.since
+        if after and not request.send_initial and after < since and self.kept.now.depends_on_bindings(subject):
+            raise CompactedError(
+                f"the roles and bindings may have changed after revision {after}, and with them what {subject} may "
+                "see: list again",
+                oldest_revision=since,
+            )
+
+    async def check_logs(self, backend: Backend, request: LogsRequest, context: Context) -> None:
+        """Raises the errors of `enter` for the logs of a unit."""
+        key = ObjectKey.from_proto(request.key)
+        entered = await self.enter(backend, request, context)
+        if entered.sight is not None:
+            (record,) = (await self._store.get([key.to_bytes()])).records
+            entered.sight.check(key, record)
+
+    def narrowing(self, verb: str, context: Context) -> Callable[[ObjectFilter], ObjectFilter]:
+        """Returns a function that gives a filter the caller's sight, and raises the errors of `sight`."""
+        subject = self.subject_of(context)
+
+        def narrow(wanted: ObjectFilter) -> ObjectFilter:
+            sight = self.sight(wanted, verb, subject)
+            return wanted if sight is None else replace(wanted, sight=sight)
+
+        return narrow
+
+    def check_node(self, request: NodeRequestsRequest | NodeReply, context: Context) -> None:
+        """Raises PermissionDeniedError unless the caller is the node that it speaks for, or an administrator."""
+        subject, policy = self.subject_of(context), self.kept.now
+        if (subject.kind, subject.name) == ("node", request.node) or policy.manages_rights(subject):
+            return
+        self._check_known(policy, subject)
+        raise PermissionDeniedError(
+            f"{subject} may not answer for node {request.node!r}: use the certificate of that node",
+            subject=str(subject),
+            verb="answer",
+            type="api.Node",
+        )
+
+    def _check(self, policy: Policy, subject: Subject, verb: str, keys: Sequence[ObjectKey]) -> bool:
+        """Returns whether it depends on the objects. Raises the errors of `enter`."""
+        limited = False
+        refused = []
+        for key in keys:
+            access = policy.access(subject, verb, key.type)
+            if access.plain(key.namespace, key.name) is None:
+                limited = True
+                if not access.possible(key.namespace, key.name):
+                    refused.append(key)
+        if refused or not keys:
+            self._check_known(policy, subject)
+        if refused:
+            raise denied(subject, verb, refused)
+        return limited
+
+    def _check_beside(self, policy: Policy, subject: Subject, request: Any, keys: Sequence[ObjectKey]) -> bool:
+        """Does the same for what a write shows, or changes, beside its objects: those of its preconditions, and the
+        term of its fence, which only a caller that can hold the lease of that name may use."""
+        limited = self._check(policy, subject, "get", beside) if (beside := _beside(request, keys)) else False
+        if "fence" in request.DESCRIPTOR.fields_by_name and request.HasField("fence"):
+            lease = ObjectKey(LEASE_TYPE, LEADER_NAMESPACE, request.fence.group)
+            if policy.access(subject, "put", LEASE_TYPE).plain(lease.namespace, lease.name) is None:
+                raise denied(subject, "put", [lease])
+        return limited
+
+    def _check_plain(self, policy: Policy, subject: Subject, request: Message, keys: Sequence[ObjectKey]) -> None:
+        """Raises PermissionDeniedError for a renewal that rules allow for some leases alone, by labels or a condition,
+        and for a related object that the caller may perhaps not get."""
+        for verb, wanted in (("renew", keys), ("get", _beside(request, keys))):
+            for key in wanted:
+                if policy.access(subject, verb, key.type).plain(key.namespace, key.name) is None:
+                    raise denied(subject, verb, [key])
+
+    async def _check_events(self, subject: Subject, verb: str, request: Message, keys: Sequence[ObjectKey]) -> None:
+        """Raises PermissionDeniedError unless a node gets or puts events about what is bound to it."""
+        if verb == "put":
+            assert isinstance(request, PutRequest)
+            events = list(request.objects)
+        elif verb == "get":
+            found = (await self._store.get([key.to_bytes() for key in keys])).records
+            events = [Object.FromString(record.value) for record in found if record is not None]
+        else:
+            events = []
+        for event in events:
+            if not await self._is_about_own(subject, event):
+                raise denied(subject, verb, list(keys))
+        if not events:
+            raise denied(subject, verb, list(keys))
+
+    async def _is_about_own(self, subject: Subject, event: Object) -> bool:
+        spec = CoreEvent()
+        if not event.spec.Unpack(spec):
+            return False
+        (record,) = (await self._store.get([ObjectKey.from_proto(spec.regarding).to_bytes()])).records
+        return record is not None and labels_of(record).get(NODE_LABEL) == subject.name
+
+    def _refusal(self, policy: Policy, subject: Subject, verb: str, keys: list[ObjectKey]) -> RubeError:
+        self._check_known(policy, subject)
+        return denied(subject, verb, keys)
+
+    def _check_known(self, policy: Policy, subject: Subject) -> None:
+        """Raises UnauthenticatedError for a caller without an identity."""
+        if subject.kind == ANONYMOUS:
+            raise UnauthenticatedError(
+                "the connection shows no identity, and without one nothing more is allowed here: use a "
+                "certificate, or a binding that allows it to 'anonymous'"
+            )
+
+
+def _beside(request: Any, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
+    return [key for key in preconditions_of(request) if key not in keys]

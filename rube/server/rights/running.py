@@ -1,0 +1,159 @@
+"""Watches and logs that go on while the rights of their callers change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from functools import partial
+from typing import TypeVar
+
+from rube.api import LogsRequest, LogsResponse, WatchRequest, WatchResponse
+from rube.api.errors import CompactedError, UnavailableError
+from rube.host import Clock
+from rube.host.network import RESPONSE_BYTES_MAX
+from rube.server.backend import Backend
+from rube.server.encoding import delete_event, update_event, watch_response
+from rube.server.filters import ObjectFilter
+from rube.server.rights.gate import Gate
+from rube.server.rights.policy import Policy
+from rube.server.rights.sight import Sight
+from rube.server.rights.subjects import Context, Subject
+from rube.server.scan import scan
+from rube.server.stored_object import labels_of
+from rube.server.watch import Watches
+from rube.store import Record, Store
+from rube.transport import Encoded
+
+T = TypeVar("T")
+
+
+class PolicyChangedError(Exception):
+    """The caller may see something else from now on."""
+
+
+class _Running:
+    """The sight of a running call, and the wait that ends when that changes."""
+
+    def __init__(self, gate: Gate, clock: Clock, wanted: ObjectFilter, verb: str, subject: Subject) -> None:
+        self._gate = gate
+        self._clock = clock
+        self._wanted = wanted
+        self._verb = verb
+        self._subject = subject
+        self._policy: Policy | None = None
+        self._wait: asyncio.Timeout | None = None
+        self.changed = False
+        self.sight: Sight | None = None
+
+    def look(self) -> None:
+        """Takes the newest policy. Raises PermissionDeniedError, UnauthenticatedError."""
+        self._policy, self.changed = self._gate.kept.now, False
+        self.sight = self._gate.sight(self._wanted, self._verb, self._subject)
+
+    def policy_changed(self) -> None:
+        """Ends the wait, unless the caller could see everything that it asks for, and still can."""
+        if self.sight is None and self._gate.sees_all(self._wanted, self._verb, self._subject):
+            return
+        self.changed = True
+        if self._wait is not None:
+            self._wait.reschedule(asyncio.get_running_loop().time())
+
+    async def next(self, items: AsyncIterator[T]) -> T:
+        """Returns the next item. Raises PolicyChangedError."""
+        if self.changed:
+            raise PolicyChangedError
+        self._wait = self._clock.timeout(None)
+        try:
+            async with self._wait:
+                return await anext(items)
+        except TimeoutError:
+            if not self._wait.expired():
+                raise
+            raise PolicyChangedError from None
+        finally:
+            self._wait = None
+
+
+async def watch(
+    gate: Gate, backend: Backend, watches: Watches, request: WatchRequest, context: Context
+) -> AsyncGenerator[Encoded, None]:
+    """Yields the responses of a watch. When the caller's rights change, an object that it may not see any more is a
+    delete, and one that it may see now an update, at the revision that it has reached. Without any right left it ends
+    with PermissionDeniedError."""
+    subject = gate.subject_of(context)
+    wanted = ObjectFilter.of(request, await backend.types.require((request.type,)))
+    running = _Running(gate, backend.host.clock, wanted, "watch", subject)
+    running.look()
+    gate.check_resume(request, subject)
+    async with gate.kept.told(running.policy_changed):
+        while True:
+            last: Encoded | None = None
+            async with aclosing(watches.watch(request, running.sight)) as responses:
+                try:
+                    while True:
+                        last = await running.next(responses)
+                        yield last
+                except PolicyChangedError:
+                    pass
+            before = running.sight
+            running.look()
+            if last is None:
+                continue
+            revision = WatchResponse.FromString(last.data).revision
+            if not revision:
+                raise UnavailableError(
+                    f"the rights of {subject} changed while the objects that exist were sent: begin the watch again"
+                )
+            yield await _difference(backend.store, wanted, before, running.sight, revision)
+            request = WatchRequest(
+                type=request.type,
+                namespace=request.namespace,
+                name=request.name,
+                label_selector=request.label_selector,
+                after_revision=revision,
+                store_id=backend.store.store_id,
+            )
+
+
+async def logs(
+    gate: Gate, backend: Backend, responses: AsyncGenerator[LogsResponse, None], request: LogsRequest, context: Context
+) -> AsyncGenerator[LogsResponse, None]:
+    """Yields a unit's output, until the caller may not read it any more: PermissionDeniedError."""
+    changed = asyncio.Event()
+    async with gate.kept.told(changed.set), aclosing(responses):
+        await gate.check_logs(backend, request, context)
+        async for response in responses:
+            if changed.is_set():
+                changed.clear()
+                await gate.check_logs(backend, request, context)
+            yield response
+
+
+async def _difference(
+    store: Store, wanted: ObjectFilter, before: Sight | None, after: Sight | None, revision: int
+) -> Encoded:
+    """Returns a response with what a caller ceases to see, and what it begins to see, of the store at a revision.
+
+    One response: a watch that is resumed has all of a revision or none. Raises CompactedError where it is too large,
+    so that the client lists again.
+    """
+    parts: list[bytes] = []
+    size_bytes = 0
+    async with aclosing(scan(store, wanted.start, wanted.end, revision=revision)) as pages:
+        async for page in pages:
+            for record in page.records:
+                if not wanted.matches_key(record.key) or not wanted.matches(partial(labels_of, record)):
+                    continue
+                saw, sees = _sees(before, record), _sees(after, record)
+                if saw != sees:
+                    parts.append(update_event(record) if sees else delete_event(record, revision))
+                    size_bytes += len(parts[-1])
+                if size_bytes > RESPONSE_BYTES_MAX:
+                    why = "too much has changed with the caller's rights: list again"
+                    raise CompactedError(why, oldest_revision=revision)
+    return Encoded(watch_response(b"".join(parts), revision, store.store_id))
+
+
+def _sees(sight: Sight | None, record: Record) -> bool:
+    return sight is None or sight.sees(record)

@@ -1,0 +1,106 @@
+"""The identity of a caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from grpc import aio
+
+from rube.api import Subject as SubjectMessage
+from rube.api.addresses import is_loopback, split_host_port
+from rube.api.errors import InvalidArgumentError
+from rube.api.spelling import quoted, suggestion
+
+Context = aio.ServicerContext[Any, Any]
+
+ADMINS: Final = "admins"
+"""The group whose members have the role `admin` in every cluster."""
+READERS: Final = "readers"
+"""The group whose members have the role `read-only`."""
+ANONYMOUS: Final = "anonymous"
+KINDS: Final = ("user", "node", "controller", "member")
+
+
+class Subject(NamedTuple):
+    """A caller: `kind` is one of KINDS, or `anonymous` without a name."""
+
+    kind: str
+    name: str = ""
+    groups: tuple[str, ...] = ()
+    method: str = ""
+    """The proof of it: `certificate`, or the kind of connection."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}" if self.name else self.kind
+
+    def to_proto(self) -> SubjectMessage:
+        kind = SubjectMessage.Kind.Value(self.kind.upper())
+        return SubjectMessage(kind=kind, name=self.name, groups=self.groups, method=self.method)
+
+    @classmethod
+    def parse(cls, text: str, groups: tuple[str, ...] = ()) -> Subject:
+        """Reverses `str`. Raises InvalidArgumentError."""
+        if text == ANONYMOUS:
+            return cls(ANONYMOUS, groups=groups)
+        kind, slash, name = text.partition("/")
+        if not slash or kind not in KINDS or not name:
+            near = suggestion(kind, KINDS)
+            raise InvalidArgumentError(
+                f"{quoted(text)} is no caller: write {ANONYMOUS}, or user/NAME, node/NAME or controller/NAME; {near}",
+                field="subject",
+            )
+        return cls(kind, name, groups)
+
+
+Identify = Callable[[Context], Subject]
+"""Returns the identity that a call's connection proves; `anonymous` if it proves none."""
+
+
+class PlainAccess(Enum):
+    """The access of callers that show no certificate."""
+
+    ADMIN = "admin"
+    READ_ONLY = "read-only"
+    DENY = "deny"
+    """Nothing but the rights that bindings give to `anonymous`."""
+
+
+_PLAIN: Final = {
+    PlainAccess.ADMIN: (ADMINS,),
+    PlainAccess.READ_ONLY: (READERS,),
+}
+
+
+def identify_plain(context: Context, local: PlainAccess) -> Subject:
+    """Returns the subject of a connection without a certificate: `user/local` if it comes from this machine, with the
+    groups of `local`, and `anonymous` otherwise."""
+    peer = context.peer()
+    if local is PlainAccess.DENY or not is_local_peer(peer):
+        return Subject(ANONYMOUS, method="none")
+    return Subject("user", "local", _PLAIN[local], "unix" if peer.startswith("unix:") else "loopback")
+
+
+def is_local_peer(peer: str) -> bool:
+    """Returns whether gRPC's name of a peer is that of a Unix socket or of loopback."""
+    if peer.startswith("unix:"):
+        return True
+    kind, _, address = peer.partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return False
+    host = split_host_port(address.replace("%5B", "[").replace("%5D", "]"))[0]
+    return is_loopback(host)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RightsConfig:
+    """Turns rights on. `local` is the access of callers from this machine without a certificate."""
+
+    local: PlainAccess = PlainAccess.ADMIN
+    identify: Identify | None = None
+    """None: `identify_plain`."""
+
+    def subject_of(self, context: Context) -> Subject:
+        return identify_plain(context, self.local) if self.identify is None else self.identify(context)
