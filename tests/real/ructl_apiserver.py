@@ -26,10 +26,12 @@ class Apiserver:
     directory: Path
     listen: str = "127.0.0.1:0"
     process: subprocess.Popen[str] | None = None
+    options: tuple[str, ...] = ()
 
     def start(self) -> None:
         store = f"sqlite:///{self.directory}/rube.db"
         command = [sys.executable, "-m", "rube.cli.main", "apiserver", "--store", store, "--listen", self.listen]
+        command += self.options
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout is not None
         ready = self.process.stdout.readline()

@@ -31,9 +31,13 @@ class Asked(NamedTuple):
     verb: str
     keys_of: Callable[[Any], Sequence[ObjectKey]]
     writes: bool = True
+    fenced: bool = True
+    """Its requests can have a fence."""
 
 
 def _objects(request: PutRequest | ApplyRequest) -> Sequence[ObjectKey]:
+    if len(request.objects) == 1:
+        return (key_of(request.objects[0]),)
     return [key_of(obj) for obj in request.objects]
 
 
@@ -62,7 +66,7 @@ ASKED: Final[Mapping[type[Message], Asked]] = {
     DeleteRequest: Asked("delete", _deleted),
     UpdateStatusRequest: Asked("update_status", _key),
     UpdateLifecycleRequest: Asked("update_lifecycle", _key),
-    RenewLeaseRequest: Asked("renew", _lease),
+    RenewLeaseRequest: Asked("renew", _lease, fenced=False),
     GetRequest: Asked("get", _key, writes=False),
     HistoryRequest: Asked("history", _key, writes=False),
     LogsRequest: Asked("logs", _key, writes=False),

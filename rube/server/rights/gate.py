@@ -24,7 +24,7 @@ from rube.api.types import Types
 from rube.api.well_known import BINDING_TYPE, EVENT_TYPE, LEADER_NAMESPACE, LEASE_TYPE, NODE_LABEL, ROLE_TYPE
 from rube.server.backend import Backend
 from rube.server.filters import ObjectFilter
-from rube.server.rights.asked import ASKED, preconditions_of
+from rube.server.rights.asked import ASKED, Asked, preconditions_of
 from rube.server.rights.gated_writer import Caller, GatedWriter
 from rube.server.rights.kept import KeptPolicy
 from rube.server.rights.policy import Policy
@@ -63,8 +63,9 @@ class Gate:
         else:
             limited = self._check(policy, subject, asked.verb, keys)
         if asked.writes:
-            limited |= self._check_beside(policy, subject, request, keys)
-            limited |= any(key.type in _RIGHTS for key in keys)
+            limited |= self._check_beside(policy, subject, request, keys, asked)
+            for key in keys:
+                limited |= key.type in _RIGHTS
         if limited and isinstance(request, RenewLeaseRequest):  # renewals are written together, without a look at each
             self._check_plain(policy, subject, request, keys)
             limited = False
@@ -155,11 +156,13 @@ class Gate:
             raise denied(subject, verb, refused)
         return limited
 
-    def _check_beside(self, policy: Policy, subject: Subject, request: Any, keys: Sequence[ObjectKey]) -> bool:
+    def _check_beside(
+        self, policy: Policy, subject: Subject, request: Any, keys: Sequence[ObjectKey], asked: Asked
+    ) -> bool:
         """Does the same for what a write shows, or changes, beside its objects: those of its preconditions, and the
         term of its fence, which only a caller that can hold the lease of that name may use."""
         limited = self._check(policy, subject, "get", beside) if (beside := _beside(request, keys)) else False
-        if "fence" in request.DESCRIPTOR.fields_by_name and request.HasField("fence"):
+        if asked.fenced and request.HasField("fence"):
             lease = ObjectKey(LEASE_TYPE, LEADER_NAMESPACE, request.fence.group)
             if policy.access(subject, "put", LEASE_TYPE).plain(lease.namespace, lease.name) is None:
                 raise denied(subject, "put", [lease])

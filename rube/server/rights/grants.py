@@ -30,6 +30,8 @@ class Grant:
     names: tuple[str, ...]
     selector: LabelSelector
     condition: Condition | None
+    plain: bool
+    """It depends on the key of an object alone."""
 
     @classmethod
     def of(cls, rule: Rule, source: str, namespaces: frozenset[str] | None) -> Grant:
@@ -37,20 +39,17 @@ class Grant:
         own = frozenset(rule.namespaces) if rule.namespaces else None
         if own is not None and namespaces is not None:
             own &= namespaces
+        selector = selectors.parse(rule.label_selector)
         return cls(
             source=source,
             verbs=frozenset(VERBS) if EVERY_VERB in rule.verbs else frozenset(rule.verbs),
             types=tuple(rule.types),
             namespaces=namespaces if own is None else own,
             names=tuple(rule.names),
-            selector=selectors.parse(rule.label_selector),
+            selector=selector,
             condition=Condition(rule.condition, tuple(rule.types)) if rule.condition else None,
+            plain=not rule.condition and not selector.requirements,
         )
-
-    @property
-    def plain(self) -> bool:
-        """True if it depends on the key of an object alone."""
-        return self.condition is None and not self.selector.requirements
 
     def of_type(self, type_name: str) -> bool:
         return any(fits(pattern, type_name) for pattern in self.types)

@@ -51,6 +51,12 @@ class KeptPolicy:
             raise NotDoneError("this apiserver has not read the roles and bindings yet: ask again")
         return self._policy
 
+    def hold(self, policy: Policy) -> None:
+        """Takes a policy, and says so to those that are told."""
+        self._policy = policy
+        for changed in self._told.values():
+            changed()
+
     async def run(self) -> None:
         """Follows the store until cancelled. Whatever fails, it begins again; meanwhile the last policy stands."""
         while True:
@@ -112,10 +118,8 @@ class KeptPolicy:
     def _set(self, roles: dict[str, Role], bindings: dict[str, Binding], revision: int) -> None:
         known = self._policy
         if known is None or known.roles != roles or known.bindings != bindings:
-            self._policy = Policy(dict(roles), dict(bindings))
             self.since = revision
-            for changed in self._told.values():
-                changed()
+            self.hold(Policy(dict(roles), dict(bindings)))
         self._reached(revision)
 
     def _reached(self, revision: int) -> None:

@@ -30,7 +30,10 @@ class Access(NamedTuple):
 
     def plain(self, namespace: str, name: str) -> Grant | None:
         """Returns a grant that allows it whatever the object is; None: there is none."""
-        return next((grant for grant in self.grants if grant.plain and grant.at(namespace, name)), None)
+        for grant in self.grants:
+            if grant.plain and grant.at(namespace, name):
+                return grant
+        return None
 
     def possible(self, namespace: str, name: str) -> list[Grant]:
         """Returns the grants that allow it for some object of that key."""
