@@ -13,6 +13,7 @@ from rube.api import Subject as SubjectMessage
 from rube.api.addresses import is_loopback, split_host_port
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import quoted, suggestion
+from rube.transport import peer
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -74,24 +75,32 @@ _PLAIN: Final = {
 }
 
 
-def identify_plain(context: Context, local: PlainAccess) -> Subject:
-    """Returns the subject of a connection without a certificate: `user/local` if it comes from this machine, with the
-    groups of `local`, and `anonymous` otherwise."""
-    peer = context.peer()
-    if local is PlainAccess.DENY or not is_local_peer(peer):
+def identify(context: Context, local: PlainAccess) -> Subject:
+    """Returns the subject of a call's connection: that of its certificate. Without a certificate it is `user/local` if
+    it comes from this machine, with the groups of `local`, and `anonymous` otherwise; a certificate that names none
+    is `anonymous`, too."""
+    found = peer(context)
+    if found.fingerprint:
+        return _certified(found.kind, found.name, found.groups)
+    if local is PlainAccess.DENY or not is_local(found.address):
         return Subject(ANONYMOUS, method="none")
-    return Subject("user", "local", _PLAIN[local], "unix" if peer.startswith("unix:") else "loopback")
+    return Subject("user", "local", _PLAIN[local], "unix" if found.address.startswith("unix:") else "loopback")
 
 
-def is_local_peer(peer: str) -> bool:
-    """Returns whether gRPC's name of a peer is that of a Unix socket or of loopback."""
-    if peer.startswith("unix:"):
+def _certified(kind: str, name: str, groups: tuple[str, ...]) -> Subject:
+    if kind not in KINDS or not name:
+        return Subject(ANONYMOUS, method="certificate")
+    return Subject(kind, name, groups, "certificate")
+
+
+def is_local(address: str) -> bool:
+    """Returns whether the address of a peer is a Unix socket's or of loopback."""
+    if address.startswith("unix:"):
         return True
-    kind, _, address = peer.partition(":")
-    if kind not in ("ipv4", "ipv6"):
+    try:
+        return is_loopback(split_host_port(address.replace("%5B", "[").replace("%5D", "]"))[0])
+    except InvalidArgumentError:
         return False
-    host = split_host_port(address.replace("%5B", "[").replace("%5D", "]"))[0]
-    return is_loopback(host)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +109,7 @@ class RightsConfig:
 
     local: PlainAccess = PlainAccess.ADMIN
     identify: Identify | None = None
-    """None: `identify_plain`."""
+    """None: `identify`."""
 
     def subject_of(self, context: Context) -> Subject:
-        return identify_plain(context, self.local) if self.identify is None else self.identify(context)
+        return identify(context, self.local) if self.identify is None else self.identify(context)
