@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from rube.api import GetRequest, PutRequest
+from rube.api.errors import RubeError
+from rube.api.keys import ObjectKey
+from rube.client import Client
+from rube.host import Host, RealClock, RealRandomness
+from rube.server import ApiServer, ApiServerConfig
+from rube.server.rights.subjects import RightsConfig
+from rube.store import RealStorage, open_store
+from rube.transport import GrpcNetwork
+from rube.trust import Identity
 from ructl.main import run
+from tests.conformance.api.api_sites import unit
+from tests.conformance.transport.transport_identities import NOW, RealIdentities
 from tests.real.ructl_apiserver import Apiserver
 
 UNIT = """
@@ -57,3 +70,40 @@ def test_ructl_says_what_the_caller_may_do_and_why(tmp_path: Path, capsys: pytes
         code, refused = asked(server, "list", "-t", "Unit")
         assert code == 1
         assert "shows no identity" in refused
+
+
+def test_a_certificate_says_who_calls(tmp_path: Path) -> None:
+    certified = RealIdentities(tmp_path)
+
+    def host(where: str, identity: Identity) -> Host:
+        tls = certified.issue(where, identity, days=NOW)
+        network = GrpcNetwork(tls=tls)
+        return Host(name=where, clock=RealClock(), network=network, storage=RealStorage(), random=RealRandomness())
+
+    async def got(caller: Host, address: str, name: str) -> str:
+        async with Client(caller, [address]) as client:
+            request = GetRequest(key=ObjectKey("api.systemd.Unit", "system", name).to_proto())
+            try:
+                return (await client.get(request)).object.metadata.name
+            except RubeError as error:
+                return error.code
+
+    async def main() -> None:
+        serving = host("server", Identity(kind="member", name="s1", names=("127.0.0.1",)))
+        store = await open_store(serving, "memory:")
+        server = ApiServer(serving, store, ApiServerConfig(listen=("127.0.0.1:0",), rights=RightsConfig()))
+        (address,) = await server.start()
+        try:
+            root = host("root", Identity(kind="user", name="root", groups=("admins",)))
+            async with Client(root, [address]) as client:
+                objects = [unit(name, labels={"node": node}) for name, node in (("own", "n1"), ("other", "n2"))]
+                await client.put(PutRequest(objects=objects))
+            node, user = (Identity(kind=kind, name="n1") for kind in ("node", "user"))
+            assert await got(host("node", node), address, "own") == "own"
+            assert await got(host("node", node), address, "other") == "PERMISSION_DENIED"
+            assert await got(host("user", user), address, "own") == "PERMISSION_DENIED"
+        finally:
+            await server.stop(0)
+            await store.close()
+
+    asyncio.run(main())

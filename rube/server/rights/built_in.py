@@ -19,6 +19,14 @@ ROLES: Final = {
 GROUP_ROLES: Final = {ADMINS: ADMIN_ROLE, READERS: READ_ONLY_ROLE}
 
 
+def own_rules(kind: str, name: str) -> list[Rule]:
+    """Returns what a caller of a kind may do without any binding. An apiserver has the store, and the cluster
+    controllers in it call with its identity."""
+    if kind == "member":
+        return list(ROLES[ADMIN_ROLE].rules)
+    return node_rules(name) if kind == "node" else []
+
+
 def node_rules(node: str) -> list[Rule]:
     """Returns what a node may do: read what is bound to it, and write the status of that, its own Node and lease.
 

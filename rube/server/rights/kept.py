@@ -52,7 +52,7 @@ class KeptPolicy:
         return self._policy
 
     def hold(self, policy: Policy) -> None:
-        """Takes a policy, and says so to those that are told."""
+        """Takes a policy, and calls everything that was given to `told`."""
         self._policy = policy
         for changed in self._told.values():
             changed()

@@ -12,7 +12,7 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey
 from rube.api.selectors import LabelSelector
 from rube.api.well_known import BINDING_TYPE, EVERY_TYPE, ROLE_TYPE
-from rube.server.rights.built_in import GROUP_ROLES, ROLES, node_rules
+from rube.server.rights.built_in import GROUP_ROLES, ROLES, own_rules
 from rube.server.rights.conditions import Ask
 from rube.server.rights.grants import Grant, fits
 from rube.server.rights.subjects import Subject
@@ -155,8 +155,8 @@ class Policy:
 
     def _grants_of(self, subject: Subject) -> tuple[Grant, ...]:
         found: list[Grant] = []
-        if subject.kind == "node":
-            found += [Grant.of(rule, "the rights of every node", None) for rule in node_rules(subject.name)]
+        for rule in own_rules(subject.kind, subject.name):
+            found.append(Grant.of(rule, f"the rights of every {subject.kind}", None))
         for role_name, where, namespaces in self.roles_of(subject):
             role = ROLES.get(role_name) or self.roles.get(role_name)
             if role is not None:
