@@ -6,7 +6,7 @@ import errno
 import os
 import socket  # noqa: TID251 (an adapter: asks whether a process listens on a Unix socket)
 
-from rube.api.addresses import check_host_port
+from rube.api.addresses import check_host_port, is_loopback
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 
 UNIX_PATH_BYTES_MAX = 107
@@ -47,6 +47,11 @@ def short_address(address: str) -> str:
             return address
         _DIRECTORIES[directory] = handle
     return f"unix:/proc/self/fd/{handle}/{name}"
+
+
+def is_this_machine(target: str) -> bool:
+    """Returns whether a channel's target is a Unix socket or a loopback address."""
+    return target.startswith("unix:") or is_loopback(target.rpartition(":")[0])
 
 
 def cannot_listen(address: str, why: str) -> FailedPreconditionError:

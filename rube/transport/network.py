@@ -10,7 +10,7 @@ from grpc import aio
 from rube.api.errors import InvalidArgumentError
 from rube.host import ChannelTls, ServerOptions, ServerTls
 from rube.host.network import NoTls, chosen_tls
-from rube.transport.addresses import cannot_listen, check_address, short_address
+from rube.transport.addresses import cannot_listen, check_address, is_this_machine, short_address
 from rube.transport.options import ChannelOptions, channel_core_options, server_core_options
 
 ServerKind = Literal["h2corn", "grpcio"]
@@ -30,7 +30,9 @@ class GrpcNetwork:
         """`tls`: the identity that channels use and `rube.host.network.listen` takes."""
         self._tls = tls
         self._server_kind = server_kind
-        self._channel_options = channel_core_options(channel_options or ChannelOptions())
+        channel_options = channel_options or ChannelOptions()
+        self._channel_options = channel_core_options(channel_options)
+        self._pack = channel_options.pack
 
     @property
     def tls(self) -> ChannelTls | None:
@@ -53,7 +55,7 @@ class GrpcNetwork:
                 raise cannot_listen(address, "it is in use, or not an address of this machine") from error
             return port
 
-        return LevelServer(inner, bind, calls_max=options.calls_max)
+        return LevelServer(inner, bind, options)
 
     def channel(
         self,
@@ -63,6 +65,20 @@ class GrpcNetwork:
         tls: ChannelTls | NoTls | None = None,
     ) -> aio.Channel:
         """Returns a channel to `host:port` or `unix:/path`. Close it: `async with` or `close()`."""
+        channel = self._plain_channel(target, interceptors, tls)
+        if self._pack is False or (self._pack is None and is_this_machine(target)):
+            return channel
+        try:
+            from rube.transport.packing.channel import PackingChannel
+        except ModuleNotFoundError:
+            if self._pack:
+                raise
+            return channel  # a plain installation, which ructl is enough for, has no zstandard
+        return PackingChannel(channel)
+
+    def _plain_channel(
+        self, target: str, interceptors: Sequence[aio.ClientInterceptor], tls: ChannelTls | NoTls | None
+    ) -> aio.Channel:
         target = short_address(target)
         used = chosen_tls(self, target, tls)
         if used is None:

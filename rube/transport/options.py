@@ -35,6 +35,9 @@ class ChannelOptions:
     """Between two attempts to connect: grows from the first to the second by a factor of 1.6."""
     connect_timeout_s: float = 2.0
     """One attempt to connect takes at most this long."""
+    pack: bool | None = None
+    """Large messages to and from Rube's servers are packed (rube.transport.packing). None: unless the target is this
+    machine, or zstandard is not installed."""
 
 
 def server_core_options(options: ServerOptions) -> CoreOptions:

@@ -11,7 +11,8 @@ Every handler added to a `LevelServer` is wrapped:
 - a write or read after the end of the call (cancelled, past its deadline, connection lost) raises
   `grpc.aio.UsageError`, also where the server beneath would swallow it;
 - a plain function runs on the event loop (the servers would need threads); it must not block;
-- a response may be `Encoded`: its bytes are sent as they are, the same ones to many clients if need be.
+- a response may be `Encoded`: its bytes are sent as they are, the same ones to many clients if need be;
+- large messages are packed for clients that ask for it, if zstandard is installed (rube.transport.packing).
 """
 
 from __future__ import annotations
@@ -20,15 +21,19 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
-from rube.api.errors import InvalidArgumentError, RubeError, UnimplementedError
-from rube.host.network import CALLS_MAX, ServerTls
+from rube.api.errors import InvalidArgumentError, ResourceExhaustedError, RubeError, UnimplementedError
+from rube.host import ServerOptions
+from rube.host.network import ServerTls
 from rube.transport.errors import abort_with
+from rube.transport.packing.form import MARK, PACKED_BYTES_MIN, asks
 from rube.transport.running import Running
 from rube.transport.strangers import Strangers
 
@@ -36,6 +41,8 @@ _LOG = logging.getLogger("rube.transport")
 
 Behavior = Callable[..., Any]
 if TYPE_CHECKING:  # gRPC's classes are generic in the stubs alone
+    from rube.transport.packing.codec import Packer
+
     Handler = grpc.RpcMethodHandler[Any, Any]
     GenericHandler = grpc.GenericRpcHandler[Any, Any]
     ServiceHandler = grpc.ServiceRpcHandler[Any, Any]
@@ -46,12 +53,13 @@ REASON_CHARS_MAX = 200
 
 
 class Encoded:
-    """A response that is serialized already."""
+    """A response that is serialized already. Its packed form is kept, too, for the next client."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "packed")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.packed: bytes | None = None
 
 
 class EndedError(aio.UsageError):
@@ -68,19 +76,30 @@ class UnparsableError(InvalidArgumentError):
 class Level:
     """The state that the handlers of one server share."""
 
-    def __init__(self, calls_max: int) -> None:
+    def __init__(self, calls_max: int, message_bytes_max: int) -> None:
         self.running = Running(calls_max)
         self.strangers = Strangers(_LOG)
+        self.message_bytes_max = message_bytes_max
+
+    @cached_property
+    def packer(self) -> Packer | None:
+        """None if zstandard is not installed."""
+        try:
+            from rube.transport.packing.codec import Packer
+        except ModuleNotFoundError:
+            return None
+        return Packer()
 
 
 class LevelContext:
     """The servicer context of a streaming call: the server's own, but reads and writes after the end raise."""
 
-    __slots__ = ("_context", "_decode", "_ended", "abort", "cancelled", "done")
+    __slots__ = ("_context", "_ended", "_method", "_packs", "abort", "cancelled", "done")
 
-    def __init__(self, context: aio.ServicerContext[Any, Any], decode: Callable[[bytes], Any]) -> None:
+    def __init__(self, context: aio.ServicerContext[Any, Any], method: Method) -> None:
         self._context = context
-        self._decode = decode
+        self._method = method
+        self._packs: bool | None = None
         self._ended = False
         self.abort = context.abort
         self.cancelled = context.cancelled
@@ -92,8 +111,14 @@ class LevelContext:
     async def write(self, message: Any) -> None:
         """Sends one message; waits while the client is behind. Raises UsageError once the call has ended."""
         self._check_open()
+        data = self._method.encode(message)
+        if len(data) >= PACKED_BYTES_MIN:
+            if self._packs is None:
+                self._packs = self._method.packs(self._context)
+            if self._packs:
+                data = self._method.pack(message, data)
         try:
-            await self._context.write(message)
+            await self._context.write(data)
         except aio.InternalError as error:  # grpcio's, if the end overtook the write
             raise EndedError from error
 
@@ -104,7 +129,7 @@ class LevelContext:
             message = await self._context.read()
         except aio.InternalError as error:
             raise EndedError from error
-        return message if message is EOF else self._decode(message)
+        return message if message is EOF else self._method.decode(message)
 
     def end(self) -> None:
         """Notes that the call has ended, for this handler at least."""
@@ -116,21 +141,69 @@ class LevelContext:
 
 
 class Method:
-    """One method of one server: its name, for messages (`/package.Service/Name`), and the parser of its requests."""
+    """One method of one server: its name, for messages (`/package.Service/Name`), the parser of its requests, and the
+    serializer of its responses."""
 
     def __init__(self, name: str, handler: Handler, level: Level) -> None:
         self.name = name
         self.level = level
         self.streams_requests: bool = handler.request_streaming
         self._deserializer: Callable[[bytes], Any] | None = handler.request_deserializer
+        self._serializer: Callable[[Any], bytes] | None = handler.response_serializer
 
     def decode(self, data: bytes) -> Any:
-        """Returns one request. Raises UnparsableError."""
+        """Returns one request, which may be packed. Raises UnparsableError."""
+        if self._deserializer is None:
+            return data
         try:
-            return data if self._deserializer is None else self._deserializer(data)
+            return self._deserializer(data)
         except Exception as error:
-            reason = " ".join(str(error).split())[:REASON_CHARS_MAX]
-            raise UnparsableError(f"the request of {self.name} cannot be parsed: {reason}") from error
+            if data[:1] == MARK and (packer := self.level.packer) is not None:
+                return self._unpacked(data, packer)
+            raise self._unparsable(error) from error
+
+    def encode(self, response: Any) -> bytes:
+        """Returns the bytes of a response."""
+        if isinstance(response, Encoded):
+            return response.data
+        data: bytes = response if self._serializer is None else self._serializer(response)
+        return data
+
+    def is_large(self, data: Any) -> bool:
+        """Returns whether a request that came whole would have been packed."""
+        return not self.streams_requests and len(data) >= PACKED_BYTES_MIN
+
+    def packs(self, context: aio.ServicerContext[Any, Any]) -> bool:
+        """Returns whether large responses of this call are packed."""
+        return asks(context.invocation_metadata()) and self.level.packer is not None
+
+    def pack(self, response: Any, data: bytes) -> bytes:
+        """Returns the packed form of a response that has these bytes."""
+        packer = self.level.packer
+        assert packer is not None, "the call packs"
+        if not isinstance(response, Encoded):
+            return packer.pack(data)
+        if response.packed is None:
+            response.packed = packer.pack(data)
+        return response.packed
+
+    def _unpacked(self, data: bytes, packer: Packer) -> Any:
+        from rube.transport.packing.codec import TooLongError, UnpackError
+
+        assert self._deserializer is not None, "it has refused the data"
+        try:
+            return self._deserializer(packer.unpack(data, self.level.message_bytes_max))
+        except TooLongError as error:
+            raise ResourceExhaustedError(
+                f"the request of {self.name} is packed, and {error}: send less at a time",
+                limit=self.level.message_bytes_max,
+            ) from error
+        except (UnpackError, DecodeError) as error:
+            raise self._unparsable(error) from error
+
+    def _unparsable(self, error: Exception) -> UnparsableError:
+        reason = " ".join(str(error).split())[:REASON_CHARS_MAX]
+        return UnparsableError(f"the request of {self.name} cannot be parsed: {reason}")
 
     def requests(self, data: Any) -> Any:
         """Returns the handler's argument: a request, or an iterator of them."""
@@ -148,22 +221,8 @@ def level_handler(handler: Handler, name: str, level: Level) -> Handler:
     wrap = _streaming if handler.response_streaming else _unary
     factory = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
     # The servers pass the bytes on: each has a status and a traceback of its own for requests that do not parse.
-    leveled: Handler = factory(
-        wrap(behavior, Method(name, handler, level)), None, _serializer(handler.response_serializer)
-    )
+    leveled: Handler = factory(wrap(behavior, Method(name, handler, level)), None, None)
     return leveled
-
-
-def _serializer(inner: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
-    """Returns the serializer of responses, which passes on what is `Encoded`."""
-
-    def serialize(response: Any) -> bytes:
-        if isinstance(response, Encoded):
-            return response.data
-        data: bytes = response if inner is None else inner(response)
-        return data
-
-    return serialize
 
 
 def _unary(behavior: Behavior, method: Method) -> Behavior:
@@ -173,9 +232,16 @@ def _unary(behavior: Behavior, method: Method) -> Behavior:
     async def call(data: Any, context: aio.ServicerContext[Any, Any]) -> Any:
         try:
             running.begin(method.name)
-            given = LevelContext(context, method.decode) if method.streams_requests else context
+            given = LevelContext(context, method) if method.streams_requests else context
             response = behavior(method.requests(data), given)
-            return await response if is_coroutine or inspect.isawaitable(response) else response
+            if is_coroutine or inspect.isawaitable(response):
+                response = await response
+            if response is None:
+                return None  # the handler has set a status
+            encoded = method.encode(response)
+            # The answer to a large request is packed, too: its client learns from it that this server unpacks.
+            is_large = len(encoded) >= PACKED_BYTES_MIN or method.is_large(data)
+            return method.pack(response, encoded) if is_large and method.packs(context) else encoded
         except asyncio.CancelledError:
             await _end_cancelled(context)
         except Exception as error:
@@ -190,7 +256,7 @@ def _streaming(behavior: Behavior, method: Method) -> Behavior:
     running = method.level.running
 
     async def call(data: Any, context: aio.ServicerContext[Any, Any]) -> None:
-        leveled = LevelContext(context, method.decode)
+        leveled = LevelContext(context, method)
         try:
             running.begin(method.name)
             await _respond(behavior(method.requests(data), leveled), leveled)
@@ -275,13 +341,13 @@ class LevelServer(aio.Server):
     """A server in the shape of grpc.aio's, over another one: its handlers are wrapped as this module promises."""
 
     def __init__(
-        self, inner: aio.Server, bind: Callable[[str, ServerTls | None], int], *, calls_max: int = CALLS_MAX
+        self, inner: aio.Server, bind: Callable[[str, ServerTls | None], int], options: ServerOptions
     ) -> None:
         """`bind(address, tls)` makes `inner` listen and returns the port; it raises a RubeError that names the
         remedy."""
         self._inner = inner
         self._bind = bind
-        self._level = Level(calls_max)
+        self._level = Level(options.calls_max, options.message_bytes_max)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[GenericHandler]) -> None:
         self._inner.add_generic_rpc_handlers(

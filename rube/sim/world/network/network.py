@@ -44,7 +44,7 @@ class SimNetwork:
     def server(self, options: ServerOptions | None = None) -> aio.Server:
         options = options or ServerOptions()
         inner = SimServer(self._fabric, self._process(), options)
-        return LevelServer(inner, inner.add_port, calls_max=options.calls_max)
+        return LevelServer(inner, inner.add_port, options)
 
     def channel(
         self,
