@@ -340,9 +340,7 @@ class _LevelGenericHandler(ServiceHandler):
 class LevelServer(aio.Server):
     """A server in the shape of grpc.aio's, over another one: its handlers are wrapped as this module promises."""
 
-    def __init__(
-        self, inner: aio.Server, bind: Callable[[str, ServerTls | None], int], options: ServerOptions
-    ) -> None:
+    def __init__(self, inner: aio.Server, bind: Callable[[str, ServerTls | None], int], options: ServerOptions) -> None:
         """`bind(address, tls)` makes `inner` listen and returns the port; it raises a RubeError that names the
         remedy."""
         self._inner = inner
