@@ -12,7 +12,7 @@ import grpc
 from grpc import StatusCode, aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
-from rube.transport.h2.encodings import ACCEPTED, ENCODINGS, Encoding
+from rube.transport.h2.encodings import ACCEPTED, ENCODED_BYTES_MIN, ENCODINGS, Encoding, fitting
 from rube.transport.h2.identity import IDENTITY_KEY, auth_context
 from rube.transport.h2.messages import IDENTITY, MessageReader, StatusError, framed
 from rube.transport.h2.metadata import Metadata, percent_encoded, timeout_s, to_headers, to_metadata
@@ -42,6 +42,7 @@ class Call:
         "_deadline_s",
         "_details",
         "_done",
+        "_encoded_bytes_min",
         "_encoding",
         "_encoding_paused",
         "_ends_as",
@@ -77,6 +78,7 @@ class Call:
         self._turn_bytes = 0
         self._callbacks: list[Callable[[Any], None]] = []
         self._encoding: Encoding | None = None
+        self._encoded_bytes_min: int | None = None
         self._encoding_paused = False
         self._serializer: Callable[[Any], bytes] | None = None
         self._loop = asyncio.get_running_loop()
@@ -98,6 +100,8 @@ class Call:
         """Sends one message of a streamed response; waits while the client is behind. Raises UsageError after the
         end."""
         self._check_open()
+        if not self._initial_sent:
+            self._choose_encoding()
         data = self._framed(message)
         if not self._initial_sent:
             await self._start(())
@@ -115,6 +119,7 @@ class Call:
         if self._initial_sent:
             raise aio.UsageError("Send initial metadata failed: already sent")
         self._check_open()
+        self._choose_encoding()
         await self._start(initial_metadata)
 
     async def abort(self, code: StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
@@ -162,6 +167,7 @@ class Call:
         name = _COMPRESSIONS.get(compression, IDENTITY)
         taken = self._headers.get(b"grpc-accept-encoding", b"").decode("latin-1").replace(" ", "").split(",")
         self._encoding = ENCODINGS.get(name) if name in taken else None
+        self._encoded_bytes_min = 0
 
     def disable_next_message_compression(self) -> None:
         self._encoding_paused = True
@@ -296,9 +302,20 @@ class Call:
     def _framed(self, message: Any) -> bytes:
         if self._serializer is not None:
             message = self._serializer(message)
-        encoding = None if self._encoding_paused else self._encoding
+        if len(message) >= ENCODED_BYTES_MIN:
+            self._choose_encoding()
+        encoding = self._encoding
+        if encoding is not None and (self._encoding_paused or len(message) < (self._encoded_bytes_min or 0)):
+            encoding = None
         self._encoding_paused = False
         return framed(message, encoding, self._message_bytes_max)
+
+    def _choose_encoding(self) -> None:
+        """Chooses one if the handler has chosen none, before it is announced."""
+        if self._encoded_bytes_min is not None or self._initial_sent:
+            return
+        self._encoded_bytes_min = ENCODED_BYTES_MIN
+        self._encoding = fitting(self._request_encoding(), self._headers.get(b"grpc-accept-encoding", b""))
 
     async def _start(self, metadata: Any) -> None:
         """Sends the initial metadata."""

@@ -33,6 +33,7 @@ UNKNOWN_CONTENT = (
 )
 FOREIGN_ORIGIN = b"this port takes no calls from pages of other origins\n"
 NOT_FOUND = f"no such page: there are {', '.join(PATHS)}\n".encode()
+METHOD_CHARS_MAX = 200
 STOPPING = "the server is stopping"
 OLD_TLS = "this server speaks TLS 1.3 alone: have the client speak it, too"
 WRITTEN_S_MAX = 2.0
@@ -243,7 +244,7 @@ class H2Server(aio.Server):
             handler = await self._handler(call) if self._interceptors else self._found(call.method, scope)
             if handler is None:
                 counted = OTHER_METHOD
-                await call.refuse(StatusCode.UNIMPLEMENTED, f"Method not found: {call.method}")
+                await call.refuse(StatusCode.UNIMPLEMENTED, f"Method not found: {call.method[:METHOD_CHARS_MAX]}")
             else:
                 await call.run(handler)
         finally:

@@ -1,4 +1,10 @@
-"""One run of h2corn over some listening sockets."""
+"""One run of h2corn over some listening sockets.
+
+h2corn's public `Server` prints a banner and tells systemd READY=1 when the port is open, binds by itself, and takes no
+sockets. So this module calls what that class calls, and which is private: `_lib.serve_fds`, `_lib.prepare_tls`,
+`_lifespan.PreparedApplication`, `_server.load_tls_material`. pyproject.toml allows the one version that these were read
+in, and tests/unit/transport/test_h2corn_version.py names what another one has changed.
+"""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+import zstandard
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode, aio
 from grpc_health.v1 import health_pb2
@@ -322,9 +323,46 @@ def test_an_unknown_encoding_is_unimplemented_and_the_known_ones_are_named() -> 
         )
         ((_, trailers),) = frames(data)
         assert trailers.startswith(b"grpc-status: 12\r\n")
-        assert headers["grpc-accept-encoding"] == "identity,gzip,deflate"
+        assert headers["grpc-accept-encoding"] == "identity,gzip,deflate,zstd"
 
     run(body, unary_unary=echo)
+
+
+@pytest.mark.parametrize(
+    ("request_encoding", "accepted", "chosen"),
+    [
+        ("gzip", "identity,deflate,gzip", "gzip"),
+        ("zstd", "identity, zstd", "zstd"),
+        ("identity", "gzip, zstd", "zstd"),
+        ("identity", "gzip", "identity"),
+        ("identity", "xzstd", "identity"),
+    ],
+)
+def test_responses_are_encoded_as_requests_or_with_zstd(request_encoding: str, accepted: str, chosen: str) -> None:
+    async def both(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield b"small"
+        yield request
+
+    async def body(port: Port) -> None:
+        large = b"large" * 1000
+        sent = frame(large) if request_encoding == "identity" else frame(ENCODINGS[request_encoding].encode(large), 1)
+        headers = {"content_type": "application/grpc-web", "grpc_encoding": request_encoding}
+        for kind, first in (("unary_unary", []), ("unary_stream", [(0, b"small")])):
+            _, got, data = await port.post(f"/{SERVICE}/{kind}", sent, grpc_accept_encoding=accepted, **headers)
+            *before, (flags, message), _ = frames(data)
+            assert before == first
+            assert got.get("grpc-encoding", "identity") == chosen
+            assert flags == (chosen != "identity")
+            assert (ENCODINGS[chosen].decode(message, 9999) if flags else message) == large
+
+    run(body, unary_unary=echo, unary_stream=both)
+
+
+def test_a_zstd_frame_that_does_not_say_its_length_is_bounded_too() -> None:
+    data = zstandard.ZstdCompressor(write_content_size=False).compress(b"x" * 1000)
+    assert ENCODINGS["zstd"].decode(data, 1000) == b"x" * 1000
+    with pytest.raises(BrokenEncodingError):
+        ENCODINGS["zstd"].decode(data, 999)
 
 
 @pytest.mark.parametrize("name", sorted(ENCODINGS))
