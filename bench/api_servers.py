@@ -62,7 +62,12 @@ async def serve_api(stop: asyncio.Event, kind: Any, store_url: str) -> None:
     types, namespaces = KnownTypes(store, host.clock), Namespaces(host.clock, store)
     service = NumberedApi(host, store, types, namespaces, config, attachments)
     add_ApiServicer_to_server(service, server)  # type: ignore[no-untyped-call, unused-ignore]
+    types.start(service.feed)
+    following = asyncio.create_task(namespaces.run(service.feed))
     await _serve(server, server.add_insecure_port("127.0.0.1:0"), stop)
+    following.cancel()
+    await types.stop()
+    await service.close()
     await store.close()
 
 

@@ -15,6 +15,8 @@ from rube.api.types import pack
 from rube.cli.real_host import real_host
 from rube.server import ApiServerConfig
 from rube.server.backend import Backend
+from rube.server.events import EventCache
+from rube.server.feed import ChangeFeed
 from rube.server.known_types import KnownTypes
 from rube.server.namespaces import Namespaces
 from rube.server.put import put
@@ -31,9 +33,11 @@ async def main(objects: int, types: int) -> None:
     host = real_host()
     store = await open_store(host, "memory:")
     known = KnownTypes(store, host.clock)
-    known.start()
+    config = ApiServerConfig()
+    feed = ChangeFeed(host.clock, store, EventCache(bytes_max=config.event_cache_bytes_max), config)
+    known.start(feed)
     writer = Writer(store, Namespaces(host.clock, store), retries_max=1, waiters_per_key_max=10)
-    backend = Backend(host=host, store=store, writer=writer, types=known, config=ApiServerConfig())
+    backend = Backend(host=host, store=store, writer=writer, types=known, config=config)
     pushed = backup_type()
     await put(backend, PutRequest(objects=[pushed]))
     kind = kind_from(pushed)
@@ -71,6 +75,7 @@ async def main(objects: int, types: int) -> None:
     await again.read_all()
     print(f"a start with {types} types: {time.process_time() - begun:.2f} s")
     await known.stop()
+    await feed.close()
     await store.close()
 
 

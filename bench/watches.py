@@ -3,7 +3,8 @@
 python -m bench.watches [--watches 1000,5000] [--matching 1000] [--grpc none,grpcio] [--puts 1000]
 
 With `none` the apiserver's service runs in this process, without gRPC. Otherwise the apiserver is a process of its own
-whose processor time is read from /proc; this process is the client of all watches.
+whose processor time is read from /proc; this process is the client of all watches. A server reads its store's changes
+also where no client watches, since it follows types and namespaces.
 """
 
 from __future__ import annotations
@@ -156,14 +157,19 @@ class OverGrpc(Target):
 @asynccontextmanager
 async def target(kind: str) -> AsyncIterator[Target]:
     async with AsyncExitStack() as stack:
-        if kind == "none":
+        if kind in ("none", "unread"):
             host = real_host()
             store = await open_store(host, "memory:")
             stack.push_async_callback(store.close)
             config = ApiServerConfig()
             attachments = Attachments(host.clock, node_answers_max=1, answers_max=1)
             types, namespaces = KnownTypes(store, host.clock), Namespaces(host.clock, store)
-            found: Target = InProcess(ApiService(host, store, types, namespaces, config, attachments))
+            service = ApiService(host, store, types, namespaces, config, attachments)
+            found: Target = InProcess(service)
+            if kind == "none":
+                types.start(service.feed)
+                stack.push_async_callback(service.close)
+                stack.push_async_callback(types.stop)
         else:
             address, pid = stack.enter_context(running_process("api", "--grpc", kind))
             found = OverGrpc(address, pid)

@@ -86,7 +86,7 @@ class ApiServer:
         add_RightsServicer_to_server(self._rights_service, server)
         standard = await add_standard_services(server, _SERVICES, self._types.pools, self._gauges)
         try:
-            self._types.start()
+            self._types.start(self._service.feed)
             if self._config.rights is not None:
                 self._tasks.append(asyncio.create_task(self._rights.run(), name="rights"))
                 await self._rights.loaded()
@@ -100,7 +100,7 @@ class ApiServer:
             raise
         await standard.set_serving(True)
         self._server, self._standard = server, standard
-        self._tasks.append(asyncio.create_task(self._namespaces.run(), name="namespaces"))
+        self._tasks.append(asyncio.create_task(self._namespaces.run(self._service.feed), name="namespaces"))
         self._tasks.append(asyncio.create_task(self._service.renewals.run(), name="renewals"))
         forgetting = forget_periodically(self._host.clock, self._store)
         self._tasks.append(asyncio.create_task(forgetting, name="first answers"))

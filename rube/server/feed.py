@@ -1,4 +1,4 @@
-"""The one reader of a store for all watches of a server.
+"""The one reader of a store for all watches of a server, and for what the server itself keeps up.
 
 It reads every change once and gives it to the watches that it concerns. A watch joins with the revision that it has
 reached, at the reader's own or past it, and leaves when it ends. A watch that is behind the reader (it resumes from an
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
-from functools import partial
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 from itertools import islice
 
 from rube.api.errors import RubeError, UnavailableError
@@ -20,9 +20,10 @@ from rube.host import Clock
 from rube.server.config import ApiServerConfig
 from rube.server.events import EncodedResponse, EventCache, WatchBounds, bookmark, joined, responses_for
 from rube.server.filters import ObjectFilter
-from rube.server.object_index import Labels, ObjectIndex
-from rube.server.watch_index import Topic, WatchIndex
-from rube.store import Change, ChangeBatch, Record, Store
+from rube.server.follower import Follower
+from rube.server.object_index import ObjectIndex
+from rube.server.watch_index import Labels, Topic, WatchIndex
+from rube.store import Change, ChangeBatch, Store
 
 _LOG = logging.getLogger("rube.server")
 
@@ -142,6 +143,25 @@ class Subscription:
         return taken
 
 
+class _ChangedLabels:
+    """The labels of an object before and after a change, of each state that there is: read once, when they are asked
+    for."""
+
+    __slots__ = ("_cache", "_change", "_labels")
+
+    def __init__(self, change: Change, cache: EventCache) -> None:
+        self._change = change
+        self._cache = cache
+        self._labels: tuple[Labels | None, Labels | None] | None = None
+
+    def __call__(self) -> tuple[Labels | None, Labels | None]:
+        if self._labels is None:
+            change, update = self._change, self._cache.update
+            before = None if change.previous is None else update(change.previous).labels()
+            self._labels = before, None if change.deleted else update(change.record).labels()
+        return self._labels
+
+
 class ChangeFeed:
     """Reads a store from the first watch on until `stop`."""
 
@@ -159,6 +179,8 @@ class ChangeFeed:
         self._silent: dict[Subscription, None] = {}
         self.objects = ObjectIndex(keys_max=config.index_keys_max)
         """As of `revision`."""
+        # By type, as its keys begin.
+        self._followers: dict[bytes, list[Follower]] = {}
         self._moved = asyncio.Event()
         # Those that wait for a further revision.
         self._waiting: list[asyncio.Future[None]] = []
@@ -208,6 +230,20 @@ class ChangeFeed:
         tasks = [task for task in (self._reader, self._teller) if task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    @contextmanager
+    def follow(self, type_name: str) -> Iterator[Follower]:
+        """Gives what changes of a type after the reader's revision; a follower that is over if the reader has failed
+        only now."""
+        follower = Follower()
+        if not self.runs():
+            follower.end()
+        others = self._followers.setdefault(type_name.encode(), [])
+        others.append(follower)
+        try:
+            yield follower
+        finally:
+            others.remove(follower)
+
     async def reached(self, revision: int, wait_s_max: float) -> bool:
         """Waits until everything up to `revision` was given. Returns whether that is so."""
         try:
@@ -249,6 +285,9 @@ class ChangeFeed:
         finally:
             self._retry_ns = self._clock.monotonic_ns() + self._pause_ns
             self.objects.clear()
+            for followers in self._followers.values():
+                for follower in followers:
+                    follower.end()
             for subscription in list(self._silent):
                 self.leave(subscription)
                 subscription.end()
@@ -276,19 +315,16 @@ class ChangeFeed:
         """Returns the changes that each filter may be concerned with."""
         found: dict[Topic[Subscription], list[Change]] = {}
         for change in batch.changes:
-            if change.record.key.startswith(INTERNAL_PREFIX):
+            key = change.record.key
+            if key.startswith(INTERNAL_PREFIX):
                 continue
-            self.objects.note(change, self._labels_of)
-            for topic in self._index.concerned(change.record.key, partial(self._labels, change)):
+            for follower in self._followers.get(key.partition(b"/")[0], ()):
+                follower.give(key, exists=not change.deleted)
+            labels = _ChangedLabels(change, self._cache)
+            self.objects.note(change, labels)
+            for topic in self._index.concerned(key, labels):
                 found.setdefault(topic, []).append(change)
         return found
-
-    def _labels(self, change: Change) -> tuple[Labels, ...]:
-        records = (None if change.deleted else change.record, change.previous)
-        return tuple(self._labels_of(record) for record in records if record is not None)
-
-    def _labels_of(self, record: Record) -> Labels:
-        return self._cache.update(record).labels()
 
     def _rest(self, part: ChangeBatch, topic: Topic[Subscription], subscription: Subscription) -> list[EncodedResponse]:
         """Returns what is new to a watch that had already read a part of these changes by itself."""

@@ -22,6 +22,7 @@ from rube.api.keys import INTERNAL_PREFIX, TYPE_TYPE, ObjectKey, is_name_of, pre
 from rube.api.types import BUILTIN, Kind, Types
 from rube.api.types.pushed import kind_of
 from rube.host import Clock
+from rube.server.feed import ChangeFeed
 from rube.server.scan import scan
 from rube.store import Compare, Lookup, Record, Store
 
@@ -87,9 +88,9 @@ class KnownTypes:
         self._unreadable: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    def start(self, feed: ChangeFeed) -> None:
         """Reads all types, and keeps them up until `stop`. Nothing waits for it: a type is read when it is needed."""
-        self._task = asyncio.create_task(self._keep_up(), name="known types")
+        self._task = asyncio.create_task(self._keep_up(feed), name="known types")
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -154,17 +155,15 @@ class KnownTypes:
             await self.refresh(name)
         return revision
 
-    async def _keep_up(self) -> None:
+    async def _keep_up(self, feed: ChangeFeed) -> None:
         """Follows the changes. Whatever fails, it begins again."""
         while True:
             try:
-                revision = await self.read_all()
-                changes = self._store.watch(_PREFIX, prefix_end(_PREFIX), after_revision=revision)
-                async with aclosing(changes) as batches:  # type: ignore[type-var]  # stores give async generators
-                    async for batch in batches:
-                        for change in batch.changes:
-                            await self.refresh(ObjectKey.from_bytes(change.record.key).name)
-                        revision = batch.revision
+                with feed.follow(TYPE_TYPE) as follower:
+                    await self.read_all()
+                    while (changed := await follower.take()) is not None:
+                        for key in changed:
+                            await self.refresh(ObjectKey.from_bytes(key).name)
             except RubeError as error:
                 _LOG.info("the types are read again: %s", error.message)
             except Exception:

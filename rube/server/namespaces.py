@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from contextlib import aclosing
 
 from rube.api.errors import FailedPreconditionError, RubeError
 from rube.api.keys import ObjectKey, prefix_bytes, prefix_end
 from rube.api.well_known import LEADER_NAMESPACE, NAMESPACE_TYPE, NODE_LEASE_NAMESPACE
 from rube.host import Clock
+from rube.server.feed import ChangeFeed
 from rube.server.stored_object import StoredObject, decode_object
-from rube.server.timed_iterator import TimedIterator
 from rube.store import Compare, Store
 
 _LOG = logging.getLogger("rube.server")
@@ -31,7 +30,7 @@ RESERVED = frozenset(
 
 
 class Namespaces:
-    """The keys of the Namespace objects in a store, kept up by a watch while `run` runs."""
+    """The keys of the Namespace objects in a store, kept up while `run` runs."""
 
     def __init__(self, clock: Clock, store: Store) -> None:
         self._clock = clock
@@ -39,28 +38,26 @@ class Namespaces:
         # None: not known; then each is looked up.
         self._known: set[bytes] | None = None
 
-    async def run(self) -> None:
-        """Follows the store until cancelled."""
+    async def run(self, feed: ChangeFeed) -> None:
+        """Follows the changes until cancelled."""
         while True:
             try:
-                await self._follow()
+                await self._follow(feed)
             except RubeError as error:
-                _LOG.info("the watch of namespaces begins again in %g s: %s", RETRY_S, error.message)
+                _LOG.info("the namespaces are read again in %g s: %s", RETRY_S, error.message)
             self._known = None
             await self._clock.sleep(RETRY_S)
 
-    async def _follow(self) -> None:
-        page = await self._store.range(_START, _END)
-        known = {record.key for record in page.records}
-        self._known = known
-        changes = self._store.watch(_START, _END, after_revision=page.revision)
-        async with aclosing(TimedIterator(changes)) as batches:
-            while (batch := await batches.next(None)) is not None:
-                for change in batch.changes:
-                    if change.deleted:
-                        known.discard(change.record.key)
+    async def _follow(self, feed: ChangeFeed) -> None:
+        with feed.follow(NAMESPACE_TYPE) as follower:
+            page = await self._store.range(_START, _END)
+            self._known = known = {record.key for record in page.records}
+            while (changed := await follower.take()) is not None:
+                for key, exists in changed.items():
+                    if exists:
+                        known.add(key)
                     else:
-                        known.add(change.record.key)
+                        known.discard(key)
 
     async def guard(self, created: Iterable[bytes], *, serializable: bool) -> Sequence[Compare]:
         """Returns what a transaction that creates objects under these keys compares.

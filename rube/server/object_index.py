@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 from rube.api.selectors import Operator
 from rube.api.well_known import EVERY_TYPE
 from rube.server.filters import ObjectFilter
+from rube.server.watch_index import ChangedLabels, Labels
 from rube.store import Change, Record
 
-Labels = Mapping[str, str]
 RequiredValues = Mapping["Attribute", tuple[str, ...]]
 """The values, one of which a filter requires, of each attribute by which its objects may be found."""
 
@@ -170,27 +170,32 @@ class ObjectIndex:
         self._of_type.clear()
         self._too_large.clear()
 
-    def note(self, change: Change, labels: Callable[[Record], Labels]) -> None:
+    def note(self, change: Change, labels: ChangedLabels) -> None:
         """Takes a change of an object. `labels` is called only if one is kept of its type."""
         if not self._of_type:
             return
-        key = change.record.key
-        type_name = key.partition(b"/")[0].decode()
-        after = None if change.deleted else change.record
-        for kept in (self._of_type.get(type_name), self._of_type.get(EVERY_TYPE)):
-            if kept is not None:
-                for label, values in kept.items():
-                    before_value, after_value = (
-                        None if record is None else value_of(record, label, labels)
-                        for record in (change.previous, after)
-                    )
-                    values.move(key, before_value, after_value, change.record.mod_revision)
+        key, revision = change.record.key, change.record.mod_revision
+        for type_name in (key.partition(b"/")[0].decode(), EVERY_TYPE):
+            for label, values in self._of_type.get(type_name, _NOTHING).items():
+                if label == NAME:
+                    name = _name_of(key)
+                    before, after = None if change.previous is None else name, None if change.deleted else name
+                else:
+                    before, after = (None if of_object is None else of_object.get(label) for of_object in labels())
+                values.move(key, before, after, revision)
+
+
+_NOTHING: Final[Mapping[str, Values]] = {}
+
+
+def _name_of(key: bytes) -> str:
+    return key.rpartition(b"/")[2].decode()
 
 
 def value_of(record: Record, label: str, labels: Callable[[Record], Labels]) -> str | None:
     """Returns a record's value of an attribute."""
     if label == NAME:
-        return record.key.rpartition(b"/")[2].decode()
+        return _name_of(record.key)
     return labels(record).get(label)
 
 

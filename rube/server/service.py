@@ -40,6 +40,7 @@ from rube.server.attachments import Attachments
 from rube.server.backend import Backend
 from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
+from rube.server.feed import ChangeFeed
 from rube.server.first_answers import answered_once
 from rube.server.history import history
 from rube.server.known_types import KnownTypes
@@ -86,6 +87,11 @@ class ApiService(ApiServicer):
         self._logs = LogRelay(host, store, attachments)
         self._gate = gate
         self._draining = False
+
+    @property
+    def feed(self) -> ChangeFeed:
+        """The one reader of the store, for what else follows its changes."""
+        return self._watches.feed
 
     async def Put(self, request: PutRequest, context: Context) -> PutResponse:
         backend = await self._enter(request, context)

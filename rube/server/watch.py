@@ -62,8 +62,8 @@ class Watches:
         self._types = types
         self._cache = EventCache(bytes_max=config.event_cache_bytes_max)
         self._bounds = WatchBounds.of(config)
-        self._feed = ChangeFeed(clock, store, self._cache, config)
-        self.selection = Selection(store, self._feed)
+        self.feed = ChangeFeed(clock, store, self._cache, config)
+        self.selection = Selection(store, self.feed)
         """The objects that filters select now, found by what the watches' reader has seen."""
         self._scanned_objects_max = config.page_scanned_objects_max
         self._bookmark_interval_ns = round(config.bookmark_interval_s * NS_PER_S)
@@ -74,7 +74,7 @@ class Watches:
     def stop(self) -> None:
         """Ends every watch that waits for changes with UNAVAILABLE, now, and the others at their next step."""
         self._stopping = True
-        self._feed.stop()
+        self.feed.stop()
         for wait in self._waits:
             wait.reschedule(asyncio.get_running_loop().time())
 
@@ -82,7 +82,7 @@ class Watches:
         """Stops, and waits until the store is not read any more."""
         self.stop()
         await self.selection.close()
-        await self._feed.close()
+        await self.feed.close()
 
     async def watch(self, request: WatchRequest, sight: Sight | None = None) -> AsyncGenerator[Encoded, None]:
         """Yields the responses to a WatchRequest. Ends only with an error: StoreChangedError, CompactedError,
@@ -140,7 +140,7 @@ class Watches:
         try:
             while True:
                 self._check_running()
-                at.place = self._feed.join(wanted, at.reached, read=read)
+                at.place = self.feed.join(wanted, at.reached, read=read)
                 if at.place is not None and at.told < 0:
                     at.told = at.reached
                     yield bookmark(at.reached, store_id)
@@ -151,12 +151,12 @@ class Watches:
                 assert at.place is not None, "it has caught up"
                 while (fed := await at.place.take()) is not None:
                     yield fed
-                self._feed.leave(at.place)
+                self.feed.leave(at.place)
                 at.reached = at.told = at.place.reached
                 read = True
         finally:
             if at.place is not None:
-                self._feed.leave(at.place)
+                self.feed.leave(at.place)
 
     async def _from_log(self, wanted: ObjectFilter, store_id: str, at: _Progress) -> Responses:
         """Yields what the store's log has after `at.reached`, until the watch has a place at the feed."""
@@ -169,7 +169,7 @@ class Watches:
                 if batch is not None:
                     at.reached = batch.revision
                 # Before anything is yielded, which takes as long as the client does: the feed would be ahead again.
-                at.place = self._feed.join(wanted, at.reached, read=True)
+                at.place = self.feed.join(wanted, at.reached, read=True)
                 if batch is not None:
                     for response in responses_for(batch, wanted, self._cache, store_id, self._bounds):
                         yield response

@@ -19,6 +19,8 @@ from rube.server.filters import ObjectFilter
 
 T = TypeVar("T")
 Labels = Mapping[str, str]
+ChangedLabels = Callable[[], tuple[Labels | None, Labels | None]]
+"""Returns an object's labels before and after a change; None where there is no object."""
 
 PLACES_MAX = 16
 """A filter whose every requirement lists more values than these is found by its type, namespace and name alone."""
@@ -100,11 +102,13 @@ class WatchIndex(Generic[T]):
         if not of_type.topics:
             del self._types[topic.wanted.type]
 
-    def concerned(self, key: bytes, labels: Callable[[], tuple[Labels, ...]]) -> Iterable[Topic[T]]:
+    def concerned(self, key: bytes, labels: ChangedLabels) -> Iterable[Topic[T]]:
         """Returns, once each, the topics whose filter may match an object of that key with any of these labels.
 
         `labels` is called only if a filter of the type asks for one.
         """
+        if not self._types:
+            return ()
         object_key = ObjectKey.from_bytes(key)
         found: dict[Topic[T], None] = {}
         for type_name in (object_key.type, EVERY_TYPE):
@@ -115,17 +119,14 @@ class WatchIndex(Generic[T]):
         return found
 
 
-def _places_of(
-    key: ObjectKey, shapes: Mapping[Shape, int], labels: Callable[[], tuple[Labels, ...]]
-) -> Iterator[Place]:
+def _places_of(key: ObjectKey, shapes: Mapping[Shape, int], labels: ChangedLabels) -> Iterator[Place]:
     for shape in shapes:
         namespace, name = key.namespace if shape.namespace else "", key.name if shape.name else ""
         if not shape.label:
             yield Place(namespace, name, "", "")
             continue
         for of_object in labels():
-            value = of_object.get(shape.label)
-            if value is not None:
+            if of_object is not None and (value := of_object.get(shape.label)) is not None:
                 yield Place(namespace, name, shape.label, value)
 
 

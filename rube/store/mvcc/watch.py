@@ -53,8 +53,11 @@ async def follow(
             yield ChangeBatch([], cursor)
             told, told_at_ns = cursor, clock.monotonic_ns()
             continue
+        if told == cursor:
+            await source.advanced(cursor)
+            continue
         try:
-            async with clock.timeout(wait_s if told < cursor else None):
+            async with clock.timeout(wait_s):
                 await source.advanced(cursor)
         except TimeoutError:
             pass

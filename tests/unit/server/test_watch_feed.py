@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -220,7 +219,7 @@ class Turns:
             assert watcher.seen == expected(watcher.request, changes, watcher.begun, self._store.revision)
         for watcher in self._watchers:
             await watcher.close()
-        feed = self._watches._feed
+        feed = self._watches.feed
         assert len(feed) == len(feed._index) == 0, "nothing stays of the watches that have ended"
         assert feed._index._types == {}
         await self._watches.close()
@@ -274,7 +273,7 @@ def test_the_index_finds_every_filter_that_a_change_concerns(
     for number in sorted(gone):
         index.discard(topics[number], number)
     for key, before, after in changes:
-        concerned = index.concerned(key.to_bytes(), partial(tuple, (before, after)))
+        concerned = index.concerned(key.to_bytes(), lambda: (before, after))  # noqa: B023
         found = {member for topic in concerned for member in topic.members}
         records = [Record(key.to_bytes(), value_of(key, labels), 1, 1) for labels in (before, after)]
         naive = {n for n, request in enumerate(requests) if any(is_wanted(request, key, record) for record in records)}
@@ -291,11 +290,11 @@ def test_the_index_names_none_that_asks_for_another_node() -> None:
         request = WatchRequest(type=UNIT, label_selector=f"node=w{number},tier=web")
         index.add(ObjectFilter.of(request, BUILTIN), number)
     labels = {"node": "w7", "tier": "web"}
-    found = list(index.concerned(ObjectKey(UNIT, "n", "o").to_bytes(), lambda: (labels,)))
+    found = list(index.concerned(ObjectKey(UNIT, "n", "o").to_bytes(), lambda: (None, labels)))
     assert len(found) <= 2, "the one of the node, and the first, which had the choice"
     many = ",".join(f"w{number}" for number in range(PLACES_MAX + 1))
     index.add(ObjectFilter.of(WatchRequest(type=UNIT, label_selector=f"node in ({many})"), BUILTIN), 100)
-    assert [topic.members for topic in index.concerned(ObjectKey(UNIT, "n", "o").to_bytes(), lambda: ({},))] == [
+    assert [topic.members for topic in index.concerned(ObjectKey(UNIT, "n", "o").to_bytes(), lambda: ({}, None))] == [
         {100: None}
     ]
     assert list(index.concerned(ObjectKey(LEASE, "n", "o").to_bytes(), pytest.fail)) == []
@@ -332,7 +331,7 @@ def test_a_watch_that_is_ahead_of_the_reader_gets_nothing_from_before() -> None:
         late = watches.watch(WatchRequest(type=UNIT))
         told = WatchResponse.FromString((await anext(late)).data)
         assert (told.revision, told.events[0].HasField("bookmark")) == (store.revision, True)
-        assert len(watches._feed) == 2
+        assert len(watches.feed) == 2
         store.open.set()
         await store.commit(Txn((Op(key.to_bytes(), value_of(key, {"x": "3"})),)))
         for responses, expected in ((early, ["0", "1", "2", "3"]), (late, ["3"])):
@@ -360,18 +359,18 @@ def test_a_slow_watch_holds_no_more_than_its_bound_and_loses_nothing() -> None:
         key = ObjectKey(UNIT, "n", "o")
         for number in range(100):
             await store.commit(Txn((Op(key.to_bytes(), value_of(key, {"x": str(number)})),)))
-            for subscription in watches._feed._silent:
+            for subscription in watches.feed._silent:
                 assert subscription._ready_bytes <= config.watch_buffer_bytes_max
             await asyncio.sleep(0)
-        assert len(watches._feed) == 0, "it reads the log by itself"
+        assert len(watches.feed) == 0, "it reads the log by itself"
         seen: list[str] = []
         while len(seen) < 100:
             response = WatchResponse.FromString((await anext(responses)).data)
             seen += [event.update.metadata.labels["x"] for event in response.events]
         assert seen == [str(number) for number in range(100)]
-        assert len(watches._feed) == 1, "it has caught up"
+        assert len(watches.feed) == 1, "it has caught up"
         await responses.aclose()
-        assert len(watches._feed) == 0
+        assert len(watches.feed) == 0
         await watches.close()
         await store.close()
 
@@ -394,7 +393,7 @@ def test_a_watch_that_compaction_has_overtaken_hears_where_to_resume() -> None:
         with pytest.raises(CompactedError) as raised:
             await anext(responses)
         assert raised.value.metadata["oldest_revision"] == str(store.revision)
-        assert len(watches._feed) == 0
+        assert len(watches.feed) == 0
         await watches.close()
         await store.close()
 
