@@ -164,6 +164,24 @@ FIGURES = [
         )
         for watchers in (1, 10, 100)
     ),
+    *(
+        Figure(
+            what=f"watches {through}: {what}",
+            value=info(f"watches[{kind}]", name),
+            shown=shown,
+            goal=goal,
+            reached=at_most(limit),
+        )
+        for kind, through in (("none", "without gRPC"), ("h2corn", "through h2corn"))
+        for what, name, shown, goal, limit in (
+            ("a put beside 1,000 that don't match, of one beside none", "1000 unit ratio", "{:.2f}", "≤ 1.1", 1.1),
+            ("a put beside 5,000 that don't match, of one beside none", "5000 unit ratio", "{:.2f}", "≤ 1.1", 1.1),
+            ("opening 5,000 with a label, seconds", "5000 open s", "{:.1f}", "≤ 10", 10.0),
+            ("memory of each of 5,000, KiB", "5000 KiB each", "{:.1f}", "≤ 16", 16.0),
+            ("an event in a message of its own, of 1,000 that match, µs", "alone us", "{:.1f}", "≤ 12", 12.0),
+            ("an event of 100 in one message, µs", "batched us", "{:.2f}", "≤ 3", 3.0),
+        )
+    ),
     Figure(
         what="Raft's core, batches of 16 through three cores in one process, entries/s",
         value=info("test_entries_through_three_cores[synchronous-1]", "entries_per_s"),
@@ -236,7 +254,7 @@ FIGURES = [
 
 
 def main() -> int:
-    benches = {**pytest_benches(), **scenario_bench()}
+    benches = {**pytest_benches(), **scenario_bench(), **watches_bench()}
     print("\n| figure | measured | goal | |\n|---|---|---|---|")
     missed = 0
     for figure in FIGURES:
@@ -269,6 +287,13 @@ def scenario_bench() -> Benches:
         report = json.loads(subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True).stdout)
         best = max(best, report["virtual_s"] / report["wall_s"])
     return {"partition.yaml": {"extra_info": {"virtual_per_wall": best}}}
+
+
+def watches_bench() -> Benches:
+    command = [sys.executable, "-m", "bench.watches", "--json"]
+    output = subprocess.run(command, cwd=REPOSITORY, check=False, stdout=subprocess.PIPE).stdout
+    measured = json.loads(output or "{}")  # without any they show as not measured
+    return {f"watches[{kind}]": {"extra_info": figures} for kind, figures in measured.items()}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The cost of watches: of a put with many watches open, of an event that is delivered, of opening, and of keeping one.
 
-python -m bench.watches [--watches 1000,5000] [--matching 1000] [--grpc none,grpcio] [--puts 1000]
+python -m bench.watches [--watches 1000,5000] [--matching 1000] [--grpc none,h2corn,grpcio] [--puts 1000] [--json]
 
 With `none` the apiserver's service runs in this process, without gRPC. Otherwise the apiserver is a process of its own
 whose processor time is read from /proc; this process is the client of all watches. A server reads its store's changes
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import json
 import os
 import time
 from abc import ABC, abstractmethod
@@ -157,7 +158,7 @@ class OverGrpc(Target):
 @asynccontextmanager
 async def target(kind: str) -> AsyncIterator[Target]:
     async with AsyncExitStack() as stack:
-        if kind in ("none", "unread"):
+        if kind == "none":
             host = real_host()
             store = await open_store(host, "memory:")
             stack.push_async_callback(store.close)
@@ -166,10 +167,9 @@ async def target(kind: str) -> AsyncIterator[Target]:
             types, namespaces = KnownTypes(store, host.clock), Namespaces(host.clock, store)
             service = ApiService(host, store, types, namespaces, config, attachments)
             found: Target = InProcess(service)
-            if kind == "none":
-                types.start(service.feed)
-                stack.push_async_callback(service.close)
-                stack.push_async_callback(types.stop)
+            types.start(service.feed)
+            stack.push_async_callback(service.close)
+            stack.push_async_callback(types.stop)
         else:
             address, pid = stack.enter_context(running_process("api", "--grpc", kind))
             found = OverGrpc(address, pid)
@@ -236,33 +236,37 @@ async def delivery_us(at: Target, numbers: Numbers, watches: int, base_us: float
     return Delivery(alone / watches, batched / watches / PUT_OBJECTS)
 
 
-async def main(sizes: list[int], matching: int, kinds: list[str], puts: int) -> None:
+Figures = dict[str, float]
+"""The figures of one server by their names, such as `5000 unit ratio`."""
+
+
+async def measure(at: Target, sizes: list[int], matching: int, puts: int) -> Figures:
+    numbers, found = Numbers(), Figures()
+    makers = (("unit", numbers.unit), ("lease", numbers.lease))
+    await put_us(at, numbers.unit, puts)
+    for name, make in makers:
+        found[f"0 {name} us"] = await put_us(at, make, puts)
+    for size in sizes:
+        before_bytes, begun = at.resident_bytes(), time.perf_counter()
+        await at.open([of_node(number) for number in range(size)])
+        found[f"{size} open s"] = time.perf_counter() - begun
+        found[f"{size} KiB each"] = (at.resident_bytes() - before_bytes) / size / 1024
+        for name, make in makers:
+            used = found[f"{size} {name} us"] = await put_us(at, make, puts)
+            found[f"{size} {name} ratio"] = used / found[f"0 {name} us"]
+        await at.close_watches()
+    await at.open([WatchRequest(type=TYPE, label_selector="tier=web") for _ in range(matching)])
+    found["alone us"], found["batched us"] = await delivery_us(at, numbers, matching, found["0 unit us"])
+    await at.close_watches()
+    return found
+
+
+async def main(sizes: list[int], matching: int, kinds: list[str], puts: int) -> dict[str, Figures]:
+    results: dict[str, Figures] = {}
     for kind in kinds:
         async with target(kind) as at:
-            numbers = Numbers()
-            print(f"\n## {'in this process, without gRPC' if kind == 'none' else f'through {kind}'}\n")
-            await put_us(at, numbers.unit, puts)
-            makers = (("unit", numbers.unit), ("lease", numbers.lease))
-            bases = {name: await put_us(at, make, puts) for name, make in makers}
-            print(f"a put without watches: unit {bases['unit']:.0f} us, lease {bases['lease']:.0f} us")
-            await at.open([of_node(0)])
-            one = {name: await put_us(at, make, puts) for name, make in makers}
-            print(f"a put with one watch: unit {one['unit']:.0f} us, lease {one['lease']:.0f} us")
-            await at.close_watches()
-            for size in sizes:
-                before_bytes, begun = at.resident_bytes(), time.perf_counter()
-                await at.open([of_node(number) for number in range(size)])
-                opened_s = time.perf_counter() - begun
-                each_kib = (at.resident_bytes() - before_bytes) / size / 1024
-                print(f"{size} watches: opened in {opened_s:.1f} s, {each_kib:.1f} KiB each")
-                for name, make in makers:
-                    used = await put_us(at, make, puts)
-                    print(f"  a put of a {name} that none matches: {used:.0f} us, {used / bases[name]:.2f} times")
-                await at.close_watches()
-            await at.open([WatchRequest(type=TYPE, label_selector="tier=web") for _ in range(matching)])
-            alone, batched = await delivery_us(at, numbers, matching, bases["unit"])
-            print(f"{matching} watches that match: an event alone {alone:.1f} us a watch, of 100 {batched:.2f} us")
-            await at.close_watches()
+            results[kind] = await measure(at, sizes, matching, puts)
+    return results
 
 
 def resident_bytes(pid: int) -> int:
@@ -273,8 +277,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--watches", default="1000,5000")
     parser.add_argument("--matching", type=int, default=1_000)
-    parser.add_argument("--grpc", default="none,grpcio")
+    parser.add_argument("--grpc", default="none,h2corn")
     parser.add_argument("--puts", type=int, default=1_000)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.watches.split(",")]
-    asyncio.run(main(sizes, arguments.matching, arguments.grpc.split(","), arguments.puts))
+    measured = asyncio.run(main(sizes, arguments.matching, arguments.grpc.split(","), arguments.puts))
+    if arguments.json:
+        print(json.dumps(measured))
+    else:
+        for kind, figures in measured.items():
+            print(f"\n## {'in this process, without gRPC' if kind == 'none' else f'through {kind}'}\n")
+            print("\n".join(f"{name:16} {figure:10.2f}" for name, figure in figures.items()))
