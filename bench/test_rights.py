@@ -30,8 +30,8 @@ from rube.store import RealStorage, open_store
 from rube.transport import GrpcNetwork
 from rube.units.spec_checks import built_in_spec_checks
 
-CALLS = 2_000
-ROUNDS = 9
+CALLS = 200
+ROUNDS = 80
 UNIT = "api.systemd.Unit"
 RULES = {
     "a rule of a namespace": Rule(verbs=["put"], types=[UNIT], namespaces=["shop"]),

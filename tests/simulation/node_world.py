@@ -27,6 +27,7 @@ from rube.controllers.driver import Driver
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.server import ApiServer, ApiServerConfig
+from rube.server.rights.subjects import RightsConfig
 from rube.sim.cluster.machines import Machine, make_machine
 from rube.sim.units.service_manager import SimServiceDriver, SimServiceManager
 from rube.sim.world.kernel import SimHost, SimProcess, World
@@ -57,13 +58,15 @@ class NodeWorld:
 
     # Daemons
 
-    def start_apiserver(self, *, controllers: bool = True) -> SimProcess:
+    def start_apiserver(self, *, controllers: bool = True, rights: RightsConfig | None = None) -> SimProcess:
         machine = self.machine("api-1")
-        return machine.host.spawn("apiserver", lambda: self._serve(machine.ports, controllers=controllers))
+        return machine.host.spawn(
+            "apiserver", lambda: self._serve(machine.ports, controllers=controllers, rights=rights)
+        )
 
-    async def _serve(self, host: Host, *, controllers: bool) -> None:
+    async def _serve(self, host: Host, *, controllers: bool, rights: RightsConfig | None) -> None:
         store = await open_store(host, "sqlite:///store.db")
-        server = ApiServer(host, store, ApiServerConfig(listen=("0.0.0.0:7823",)))
+        server = ApiServer(host, store, ApiServerConfig(listen=("0.0.0.0:7823",), rights=rights))
         await server.start()
         engine = await host.storage.open("sqlite:///controllers.db")
         async with Client(host, [API]) as client:

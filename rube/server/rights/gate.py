@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from rube.api.types import Types
 from rube.api.well_known import BINDING_TYPE, EVENT_TYPE, LEADER_NAMESPACE, LEASE_TYPE, NODE_LABEL, ROLE_TYPE
 from rube.server.backend import Backend
 from rube.server.filters import ObjectFilter
+from rube.server.history import versions_of
 from rube.server.rights.asked import ASKED, Asked, preconditions_of
 from rube.server.rights.gated_writer import Caller, GatedWriter
 from rube.server.rights.kept import KeptPolicy
@@ -196,8 +198,14 @@ class Gate:
         spec = CoreEvent()
         if not event.spec.Unpack(spec):
             return False
-        (record,) = (await self._store.get([ObjectKey.from_proto(spec.regarding).to_bytes()])).records
-        return record is not None and labels_of(record).get(NODE_LABEL) == subject.name
+        key = ObjectKey.from_proto(spec.regarding).to_bytes()
+        (record,) = (await self._store.get([key])).records
+        if record is not None:
+            return labels_of(record).get(NODE_LABEL) == subject.name
+        async with aclosing(versions_of(self._store, key, deletions_max=1)) as versions:  # it may have just gone
+            async for version in versions:
+                return version.object.metadata.labels.get(NODE_LABEL) == subject.name
+        return False
 
     def _refusal(self, policy: Policy, subject: Subject, verb: str, keys: list[ObjectKey]) -> RubeError:
         self._check_known(policy, subject)

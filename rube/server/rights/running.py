@@ -16,7 +16,6 @@ from rube.server.backend import Backend
 from rube.server.encoding import delete_event, update_event, watch_response
 from rube.server.filters import ObjectFilter
 from rube.server.rights.gate import Gate
-from rube.server.rights.policy import Policy
 from rube.server.rights.sight import Sight
 from rube.server.rights.subjects import Context, Subject
 from rube.server.scan import scan
@@ -41,14 +40,13 @@ class _Running:
         self._wanted = wanted
         self._verb = verb
         self._subject = subject
-        self._policy: Policy | None = None
         self._wait: asyncio.Timeout | None = None
         self.changed = False
         self.sight: Sight | None = None
 
     def look(self) -> None:
         """Takes the newest policy. Raises PermissionDeniedError, UnauthenticatedError."""
-        self._policy, self.changed = self._gate.kept.now, False
+        self.changed = False
         self.sight = self._gate.sight(self._wanted, self._verb, self._subject)
 
     def policy_changed(self) -> None:
@@ -98,9 +96,10 @@ async def watch(
                     pass
             before = running.sight
             running.look()
-            if last is None:
-                continue
-            revision = WatchResponse.FromString(last.data).revision
+            resumed_from = 0 if request.send_initial else request.after_revision
+            if last is None and not resumed_from:
+                continue  # nothing was said yet
+            revision = resumed_from if last is None else WatchResponse.FromString(last.data).revision
             if not revision:
                 raise UnavailableError(
                     f"the rights of {subject} changed while the objects that exist were sent: begin the watch again"
