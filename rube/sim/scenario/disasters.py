@@ -70,23 +70,17 @@ def _apiservers(cluster: Cluster) -> list[str]:
     return [apiserver.name for apiserver in cluster.apiservers]
 
 
-def disaster_deeds(fault: Fault, cluster: SimCluster) -> tuple[Deed, Deed | None] | None:
-    """Returns the begin and the end of the fault; None: it is not one of these."""
-    kind = fault.WhichOneof("fault") or ""
-    value = getattr(fault, kind)
-    if isinstance(value, Blackout):
-        hosts = list(value.hosts)
-        shown = ", ".join(hosts)
-        return (
-            (f"{shown} lose power at once", lambda: cluster.disasters.blackout(hosts)),
-            (f"{shown} boot", lambda: cluster.disasters.relight(hosts)),
-        )
-    if isinstance(value, Interrupt):
-        return _interrupt_deeds(value, cluster)
-    return _host_deeds(kind, value, cluster) if kind in OF_ONE_HOST else None
+def blackout_deeds(blackout: Blackout, cluster: SimCluster) -> tuple[Deed, Deed | None]:
+    """Returns the begin and the end of the fault, as the functions below do."""
+    hosts = list(blackout.hosts)
+    shown = ", ".join(hosts)
+    return (
+        (f"{shown} lose power at once", lambda: cluster.disasters.blackout(hosts)),
+        (f"{shown} boot", lambda: cluster.disasters.relight(hosts)),
+    )
 
 
-def _interrupt_deeds(interrupt: Interrupt, cluster: SimCluster) -> tuple[Deed, Deed | None]:
+def interrupt_deeds(interrupt: Interrupt, cluster: SimCluster) -> tuple[Deed, Deed | None]:
     host, power_off, after_ns = interrupt.host, interrupt.power_off, interrupt.after.ToNanoseconds()
     struck = f"{host} loses power" if power_off else f"the {cluster.program_of(host)} of {host} is killed (-9)"
     text = f"{struck} {after_ns / 1e6:g} ms after write {interrupt.write} from now begins"
@@ -97,7 +91,7 @@ def _interrupt_deeds(interrupt: Interrupt, cluster: SimCluster) -> tuple[Deed, D
     return (text, begin), (f"{host} runs again", lambda: cluster.disasters.end_interrupt(host))
 
 
-def _host_deeds(kind: str, host: str, cluster: SimCluster) -> tuple[Deed, Deed | None]:
+def one_host_deeds(kind: str, host: str, cluster: SimCluster) -> tuple[Deed, Deed | None]:
     disasters, program = cluster.disasters, cluster.program_of(host)
     pairs: dict[str, tuple[Deed, Deed | None]] = {
         "wipe": (

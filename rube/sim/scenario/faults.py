@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
 from rube.sim.cluster.cluster import SimCluster
 from rube.sim.scenario.chaos import Hosts, draw_faults
-from rube.sim.scenario.disasters import disaster_deeds
+from rube.sim.scenario.disasters import blackout_deeds, interrupt_deeds, one_host_deeds
 from rube.sim.scenario.disks import disk_deeds
 from rube.sim.scenario.replicas import controller_replicas
-from rube.sim.scenario.scenario_pb2 import DiskFault, Fault, Partition, Scenario, SlowLink
+from rube.sim.scenario.scenario_pb2 import Fault, Partition, Scenario, SlowLink
 from rube.sim.scenario.stores import LEADER, raft_members
-from rube.sim.scenario.validate import HEAL_ALL, observer_names, units_put
+from rube.sim.scenario.validate import HEAL_ALL, INSTANT, observer_names, units_put
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,9 @@ def fault_events(scenario: Scenario, cluster: SimCluster) -> Iterator[Event]:
     """The beginning of each fault, and its end if it has one."""
     for fault in all_faults(scenario, cluster):
         at_ns = fault.at.ToNanoseconds()
-        kind = fault.WhichOneof("fault") or ""
-        begin, end = _deeds(kind, getattr(fault, kind), fault, scenario, cluster)
+        begin, end = _deeds(fault, scenario, cluster)
+        kind = fault.WhichOneof("fault")
+        assert (end is None) == (kind in INSTANT or kind == "clog"), f"{kind}: it is over at once, or has an end"
         lasts_ns = fault.lasts.ToNanoseconds()
         lasting = f" for {lasts_ns / 1e9:g}s" if lasts_ns else ""
         yield Event(at_ns=at_ns, text=begin[0] + lasting, act=begin[1])
@@ -59,27 +61,38 @@ def all_faults(scenario: Scenario, cluster: SimCluster) -> Iterator[Fault]:
 Deed = tuple[str, Callable[[], object]]
 
 
-def _deeds(kind: str, value: object, fault: Fault, scenario: Scenario, cluster: SimCluster) -> tuple[Deed, Deed | None]:
+def _deeds(fault: Fault, scenario: Scenario, cluster: SimCluster) -> tuple[Deed, Deed | None]:
     """Returns the begin and the end of a fault, if its end is an act of its own."""
-    if (deeds := disaster_deeds(fault, cluster)) is not None:
-        return deeds
-    if isinstance(value, str):
-        return _host_deeds(kind, value, cluster)
-    if isinstance(value, (Partition, SlowLink)):
-        return _link_deeds(kind, value, fault, scenario, cluster)
-    if isinstance(value, DiskFault):
-        return disk_deeds(value, cluster)
-    if kind == "clock_jump":
-        jump = fault.clock_jump
-        by_ns = jump.by.ToNanoseconds()
-        text = f"the clock of {jump.host} jumps by {by_ns / 1e9:+g}s"
-        return (text, lambda: cluster.faults.jump_clock(jump.host, by_ns)), None
-    unit = fault.crash_unit if kind == "crash_unit" else fault.remove_unit
-    if kind == "crash_unit":
-        text = f"{unit.namespace}/{unit.name} crashes on {unit.node}"
-        return (text, lambda: cluster.crash_unit(unit.node, unit.namespace, unit.name)), None
-    text = f"{unit.namespace}/{unit.name} is removed from {unit.node} by hand"
-    return (text, lambda: cluster.remove_unit(unit.node, unit.namespace, unit.name)), None
+    kind = fault.WhichOneof("fault")
+    match kind:
+        case "isolate" | "heal" | "kill" | "terminate" | "restart" | "power_off" | "power_on" | "pause" | "resume":
+            return _host_deeds(kind, getattr(fault, kind), cluster)
+        case "partition" | "slow" | "reset" | "clog":
+            return _link_deeds(kind, getattr(fault, kind), fault, scenario, cluster)
+        case "wipe" | "fail_actions" | "replace" | "transfer" | "backup" | "restore":
+            return one_host_deeds(kind, getattr(fault, kind), cluster)
+        case "blackout":
+            return blackout_deeds(fault.blackout, cluster)
+        case "interrupt":
+            return interrupt_deeds(fault.interrupt, cluster)
+        case "disk":
+            return disk_deeds(fault.disk, cluster)
+        case "clock_jump":
+            jump, by_ns = fault.clock_jump, fault.clock_jump.by.ToNanoseconds()
+            text = f"the clock of {jump.host} jumps by {by_ns / 1e9:+g}s"
+            return (text, lambda: cluster.faults.jump_clock(jump.host, by_ns)), None
+        case "crash_unit":
+            unit = fault.crash_unit
+            text = f"{unit.namespace}/{unit.name} crashes on {unit.node}"
+            return (text, lambda: cluster.crash_unit(unit.node, unit.namespace, unit.name)), None
+        case "remove_unit":
+            gone = fault.remove_unit
+            text = f"{gone.namespace}/{gone.name} is removed from {gone.node} by hand"
+            return (text, lambda: cluster.remove_unit(gone.node, gone.namespace, gone.name)), None
+        case "chaos" | None:
+            raise AssertionError("chaos is drawn before, and a fault without kind refused")
+        case _:
+            assert_never(kind)
 
 
 def _host_deeds(kind: str, host: str, cluster: SimCluster) -> tuple[Deed, Deed | None]:

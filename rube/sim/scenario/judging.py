@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import assert_never
 
 from rube.sim import judges
 from rube.sim.judges import History, Verdict
@@ -46,37 +47,47 @@ def judge_all(scenario: Scenario, history: History) -> list[Verdict]:
 
 def judge(expectation: Expectation, history: History) -> Verdict:
     """The verdict of the one check that an expectation names."""
-    check = expectation.WhichOneof("check")
-    if check == "converged":
-        return judges.converged(history, expectation.converged.within.ToNanoseconds())
-    if check == "local_autonomy":
-        return judges.local_autonomy(history, expectation.local_autonomy.within.ToNanoseconds())
-    if check == "comes_to_rest":
-        return judges.comes_to_rest(history, expectation.comes_to_rest.within.ToNanoseconds())
-    if check == "unit":
-        unit = expectation.unit
-        return judges.unit_state(
-            history,
-            at_ns=unit.at.ToNanoseconds(),
-            node=unit.node,
-            unit=f"{unit.namespace}/{unit.name}",
-            state=unit.state,
-            cut_off=unit.cut_off,
-            starts_min=unit.starts_min,
-            starts_max=unit.starts_max,
-        )
-    if check == "watch_latency":
-        latency = expectation.watch_latency
-        return judges.watch_latency(history, percent=latency.percentile, below_ns=latency.below.ToNanoseconds())
-    plain = {
-        "watch_promises": judges.watch_promises,
-        "acknowledged_writes": judges.acknowledged_writes,
-        "revisions_monotonic": judges.revisions_monotonic,
-        "never_on_two_nodes": judges.never_on_two_nodes,
-        "status_reported": judges.status_reported,
-        "raft_invariants": judges.raft_invariants,
-        "reads": judges.reads,
-        "contents": judges.contents,
-        "conditions": judges.conditions,
-    }
-    return plain[check or ""](history)
+    match expectation.WhichOneof("check"):
+        case "converged":
+            return judges.converged(history, expectation.converged.within.ToNanoseconds())
+        case "local_autonomy":
+            return judges.local_autonomy(history, expectation.local_autonomy.within.ToNanoseconds())
+        case "comes_to_rest":
+            return judges.comes_to_rest(history, expectation.comes_to_rest.within.ToNanoseconds())
+        case "unit":
+            unit = expectation.unit
+            return judges.unit_state(
+                history,
+                at_ns=unit.at.ToNanoseconds(),
+                node=unit.node,
+                unit=f"{unit.namespace}/{unit.name}",
+                state=unit.state,
+                cut_off=unit.cut_off,
+                starts_min=unit.starts_min,
+                starts_max=unit.starts_max,
+            )
+        case "watch_latency":
+            latency = expectation.watch_latency
+            return judges.watch_latency(history, percent=latency.percentile, below_ns=latency.below.ToNanoseconds())
+        case "watch_promises":
+            return judges.watch_promises(history)
+        case "acknowledged_writes":
+            return judges.acknowledged_writes(history)
+        case "revisions_monotonic":
+            return judges.revisions_monotonic(history)
+        case "never_on_two_nodes":
+            return judges.never_on_two_nodes(history)
+        case "status_reported":
+            return judges.status_reported(history)
+        case "raft_invariants":
+            return judges.raft_invariants(history)
+        case "reads":
+            return judges.reads(history)
+        case "contents":
+            return judges.contents(history)
+        case "conditions":
+            return judges.conditions(history)
+        case None:
+            raise AssertionError("an expectation without check is refused")
+        case check:
+            assert_never(check)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -19,7 +20,7 @@ from rube.sim.scenario.disasters import fill_disaster
 from rube.sim.scenario.files import read_text
 from rube.sim.scenario.own_types import read_objects, read_types
 from rube.sim.scenario.replicas import REPLICAS, controller_replicas
-from rube.sim.scenario.scenario_pb2 import Cluster, Scenario
+from rube.sim.scenario.scenario_pb2 import Cluster, Fault, Scenario, Step
 from rube.sim.scenario.settings import apply_settings
 from rube.sim.scenario.sizes import check_sizes
 from rube.sim.scenario.stores import etcd_members, etcd_url, raft_members, raft_url
@@ -147,24 +148,37 @@ def _fill_workload(scenario: Scenario) -> None:
             name = first.name.replace("{i}", str(first.first if first.HasField("first") else 1))
             workload.filters.add(namespace=first.namespace or NAMESPACE, name=name)
     for step in scenario.workload.steps:
-        action = step.WhichOneof("action")
         step.times = step.times or 1
-        if action == "put":
+        _fill_step(step)
+    for fault in scenario.faults:
+        _fill_fault(fault, _daemon_hosts(scenario.cluster))
+
+
+def _fill_step(step: Step) -> None:
+    match step.WhichOneof("action"):
+        case "put":
             step.put.count = step.put.count or 1
             if not step.put.HasField("first"):
                 step.put.first = 1
-        if action not in (None, "list", "make_namespace", "delete_namespace", "put_file", "delete_objects"):
-            target = getattr(step, str(action))
+            step.put.namespace = step.put.namespace or NAMESPACE
+        case "change" | "stop" | "start" | "delete" | "read" | "edit" | "move" | "release" as action:
+            target = getattr(step, action)
             target.namespace = target.namespace or NAMESPACE
-    for fault in scenario.faults:
-        kind = fault.WhichOneof("fault")
-        if kind in ("crash_unit", "remove_unit"):
-            target = getattr(fault, kind)
-            target.namespace = target.namespace or NAMESPACE
-        elif kind == "chaos":
-            fill_chaos(fault.chaos, _daemon_hosts(scenario.cluster))
-        else:
-            fill_disaster(fault, _daemon_hosts(scenario.cluster))
+        case "list" | "make_namespace" | "delete_namespace" | "put_file" | "delete_objects" | None:
+            pass
+        case other:
+            assert_never(other)
+
+
+def _fill_fault(fault: Fault, daemon_hosts: list[str]) -> None:
+    kind = fault.WhichOneof("fault")
+    if kind in ("crash_unit", "remove_unit"):
+        target = getattr(fault, kind)
+        target.namespace = target.namespace or NAMESPACE
+    elif kind == "chaos":
+        fill_chaos(fault.chaos, daemon_hosts)
+    else:
+        fill_disaster(fault, daemon_hosts)
 
 
 def _daemon_hosts(cluster: Cluster) -> list[str]:

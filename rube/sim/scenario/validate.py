@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Literal, assert_never
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -12,8 +13,9 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.controllers.nodes import node_makers
+from rube.sim.scenario import disasters
 from rube.sim.scenario.chaos import NS_MIN, check_chaos
-from rube.sim.scenario.disasters import INSTANT, OF_ONE_HOST, check_disaster
+from rube.sim.scenario.disasters import check_disaster
 from rube.sim.scenario.disks import DISK_KINDS, check_lies
 from rube.sim.scenario.judging import ALWAYS
 from rube.sim.scenario.replicas import check_replicas, controller_replicas
@@ -25,9 +27,12 @@ from rube.sim.scenario.scenario_pb2 import (
     Filter,
     Interrupt,
     Listing,
+    Partition,
     Scenario,
     SlowLink,
     Step,
+    UnitGroup,
+    UnitState,
 )
 from rube.sim.scenario.stores import LEADER, check_stores, etcd_members, may_lead
 from rube.sim.scenario.yamlproto import Path, Source, check_known, suggest
@@ -45,7 +50,10 @@ UNDOES = {
     "resume": ("pause",),
 }
 """A fault that undoes another: the faults it undoes."""
-_INSTANT = frozenset({"reset", "crash_unit", "remove_unit", "clock_jump", *INSTANT, *UNDOES})
+INSTANT = frozenset({"reset", "crash_unit", "remove_unit", "clock_jump", *disasters.INSTANT, *UNDOES})
+"""Faults that are over at once, and take no `for`."""
+UnitsAction = Literal["change", "stop", "start", "delete", "read", "edit", "move", "release"]
+"""The actions of a step with units that there are."""
 
 
 def validate(scenario: Scenario, source: Source) -> None:
@@ -177,36 +185,46 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
         last = Duration()
         last.FromNanoseconds(step.at.ToNanoseconds() + step.every.ToNanoseconds() * (step.times - 1))
         _time(last, (*path, "times"), scenario, source)
-    if action == "put":
-        if not step.put.name:
-            source.error((*path, "put"), "no name: add `name: web-{i}`")
-        else:
-            _dns_label("name", step.put.name.replace("{i}", "1"), (*path, "put", "name"), source)
-        _dns_label("namespace", step.put.namespace, (*path, "put", "namespace"), source)
-        if step.put.count > 1 and "{i}" not in step.put.name:
-            source.error((*path, "put", "name"), f"{step.put.count} units need a name with {{i}} in it")
-        for index, owner in enumerate(step.put.owners):
-            _known_unit(owner, (*path, "put", "owners", index), scenario, source)
-        if step.put.node:
-            _known_node(step.put.node, (*path, "put", "node"), scenario, source)
-        return
-    if action == "list":
-        _selection(step.list, (*path, "list"), source)
-        return
-    if action in ("put_file", "delete_objects"):
-        return  # once the files are read: rube.sim.scenario.own_types
-    if action in ("make_namespace", "delete_namespace"):
-        _dns_label("namespace", getattr(step, action), (*path, action), source)
-        return
+    match action:
+        case "put":
+            _put_step(step.put, (*path, "put"), scenario, source)
+        case "list":
+            _selection(step.list, (*path, "list"), source)
+        case "put_file" | "delete_objects":
+            pass  # once the files are read: rube.sim.scenario.own_types
+        case "make_namespace" | "delete_namespace":
+            _dns_label("namespace", getattr(step, action), (*path, action), source)
+        case "change" | "stop" | "start" | "delete" | "read" | "edit" | "move" | "release":
+            _units_step(step, action, (*path, action), scenario, source)
+        case _:
+            assert_never(action)
+
+
+def _put_step(put: UnitGroup, path: Path, scenario: Scenario, source: Source) -> None:
+    if not put.name:
+        source.error(path, "no name: add `name: web-{i}`")
+    else:
+        _dns_label("name", put.name.replace("{i}", "1"), (*path, "name"), source)
+    _dns_label("namespace", put.namespace, (*path, "namespace"), source)
+    if put.count > 1 and "{i}" not in put.name:
+        source.error((*path, "name"), f"{put.count} units need a name with {{i}} in it")
+    for index, owner in enumerate(put.owners):
+        _known_unit(owner, (*path, "owners", index), scenario, source)
+    if put.node:
+        _known_node(put.node, (*path, "node"), scenario, source)
+
+
+def _units_step(step: Step, action: UnitsAction, path: Path, scenario: Scenario, source: Source) -> None:
+    """Checks a step with units that are there by then."""
     names = getattr(step, action).names
     if not names:
-        source.error((*path, action), "no names: add `names: [web-1]`")
+        source.error(path, "no names: add `names: [web-1]`")
     if action == "move" and step.move.node:
-        _known_node(step.move.node, (*path, "move", "node"), scenario, source)
+        _known_node(step.move.node, (*path, "node"), scenario, source)
     namespace, known = getattr(step, action).namespace, unit_names(scenario)
     before = _put_before(step, namespace, scenario)
     for index, name in enumerate(names):
-        place = (*path, action, "names", index)
+        place = (*path, "names", index)
         _known_unit(name, place, scenario, source)
         if name in known and name not in before:
             source.error(place, f"impossible order: no step puts {namespace}/{name} before {text_of(step.at)}")
@@ -280,33 +298,43 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
         source.error(path, "a clog needs `for`: how long it holds everything back")
     if fault.HasField("lasts"):
         _lasting(fault, kind, path, scenario, source)
-    value = getattr(fault, kind)
-    if kind in OF_ONE_HOST or kind in ("blackout", "interrupt"):
-        check_disaster(fault, path, scenario.cluster, hosts, source)
-    elif isinstance(value, str):
-        others = [HEAL_ALL] if kind == "heal" else [LEADER] if _leader_allowed(kind, scenario) else []
-        check_known("host", value, [*hosts, *others], (*path, kind), source)
-    elif kind in ("crash_unit", "remove_unit"):
-        check_known("node", value.node, nodes, (*path, kind, "node"), source)
-        _known_unit(value.name, (*path, kind, "name"), scenario, source)
-    elif kind in ("clock_jump", "disk"):
-        check_known("host", value.host, hosts, (*path, kind, "host"), source)
-        if kind == "disk" and not value.kind:
-            source.error((*path, kind), f"no kind: add {', '.join(f'`kind: {name}`' for name in DISK_KINDS)}")
-    elif kind == "chaos":
-        check_chaos(fault, path, hosts, scenario.cluster, source)
-        for index, name in enumerate(value.hosts):
-            check_known("host", name, hosts, (*path, kind, "hosts", index), source)
-    else:
-        if not getattr(value, "from"):
-            source.error((*path, kind), "no hosts: add `from: [worker-1]`")
-        if kind in ("reset", "clog") and value.one_way:
-            source.error((*path, kind, "one_way"), f"`{kind}` goes both ways: leave `one_way` out")
-        if kind == "slow":
-            _slow(value, (*path, kind), source)
-        for side in ("from", "to"):
-            for index, name in enumerate(getattr(value, side)):
-                check_known("host", name, hosts, (*path, kind, side, index), source)
+    match kind:
+        case "isolate" | "heal" | "kill" | "terminate" | "restart" | "power_off" | "power_on" | "pause" | "resume":
+            others = [HEAL_ALL] if kind == "heal" else [LEADER] if _leader_allowed(kind, scenario) else []
+            check_known("host", getattr(fault, kind), [*hosts, *others], (*path, kind), source)
+        case "partition" | "slow" | "reset" | "clog":
+            _link_fault(fault, kind, (*path, kind), hosts, source)
+        case "wipe" | "fail_actions" | "replace" | "transfer" | "backup" | "restore" | "blackout" | "interrupt":
+            check_disaster(fault, path, scenario.cluster, hosts, source)
+        case "crash_unit" | "remove_unit":
+            on_node = getattr(fault, kind)
+            check_known("node", on_node.node, nodes, (*path, kind, "node"), source)
+            _known_unit(on_node.name, (*path, kind, "name"), scenario, source)
+        case "clock_jump":
+            check_known("host", fault.clock_jump.host, hosts, (*path, kind, "host"), source)
+        case "disk":
+            check_known("host", fault.disk.host, hosts, (*path, kind, "host"), source)
+            if not fault.disk.kind:
+                source.error((*path, kind), f"no kind: add {', '.join(f'`kind: {name}`' for name in DISK_KINDS)}")
+        case "chaos":
+            check_chaos(fault, path, hosts, scenario.cluster, source)
+            for index, name in enumerate(fault.chaos.hosts):
+                check_known("host", name, hosts, (*path, kind, "hosts", index), source)
+        case _:
+            assert_never(kind)
+
+
+def _link_fault(fault: Fault, kind: str, path: Path, hosts: list[str], source: Source) -> None:
+    link: Partition | SlowLink = getattr(fault, kind)
+    if not getattr(link, "from"):
+        source.error(path, "no hosts: add `from: [worker-1]`")
+    if isinstance(link, SlowLink):
+        _slow(link, path, source)
+    elif kind != "partition" and link.one_way:
+        source.error((*path, "one_way"), f"`{kind}` goes both ways: leave `one_way` out")
+    for side in ("from", "to"):
+        for index, name in enumerate(getattr(link, side)):
+            check_known("host", name, hosts, (*path, side, index), source)
 
 
 def _leader_allowed(kind: str, scenario: Scenario) -> bool:
@@ -322,7 +350,7 @@ def _slow(link: SlowLink, path: Path, source: Source) -> None:
 
 
 def _lasting(fault: Fault, kind: str, path: Path, scenario: Scenario, source: Source) -> None:
-    if kind in _INSTANT:
+    if kind in INSTANT:
         source.error((*path, "for"), f"`{kind}` happens at one moment and takes no `for`")
         return
     _positive(fault.lasts, (*path, "for"), source)
@@ -367,31 +395,41 @@ def _struck(fault: Fault) -> list[str]:
 
 
 def _expectation(expectation: Expectation, path: Path, scenario: Scenario, nodes: list[str], source: Source) -> None:
-    check = expectation.WhichOneof("check")
-    if check is None:
-        source.error(
-            path, "an expectation without check", hint=suggest("", list(Expectation.DESCRIPTOR.fields_by_name))
-        )
-    elif check in ("converged", "local_autonomy", "comes_to_rest"):
-        value = getattr(expectation, check)
-        if value.HasField("within"):
-            _positive(value.within, (*path, check, "within"), source)
-    elif check == "unit":
-        unit = expectation.unit
-        _time(unit.at, (*path, check, "at"), scenario, source)
-        check_known("node", unit.node, nodes, (*path, check, "node"), source)
-        _known_unit(unit.name, (*path, check, "name"), scenario, source)
-        if unit.starts_max and unit.starts_min > unit.starts_max:
-            source.error((*path, check, "starts_max"), f"fewer than starts_min, {unit.starts_min}")
-        if unit.state:
-            check_known("state", unit.state, STATES, (*path, check, "state"), source)
-    elif check == "watch_latency":
-        if not 0 < expectation.watch_latency.percentile <= 100:
-            source.error((*path, check, "percentile"), "a percentile is more than 0 and at most 100")
-        if not scenario.workload.observers:
-            source.error((*path, check), "there is no watch: add `observers: 3` to `workload`")
-    elif check == "raft_invariants" and not (scenario.cluster.HasField("raft") or scenario.cluster.HasField("etcd")):
-        source.error((*path, check), "there is no Raft group: add `raft: {members: 3}` or `etcd: {}` to `cluster`")
+    match expectation.WhichOneof("check"):
+        case None:
+            known = list(Expectation.DESCRIPTOR.fields_by_name)
+            source.error(path, "an expectation without check", hint=suggest("", known))
+        case "converged" | "local_autonomy" | "comes_to_rest" as check:
+            value = getattr(expectation, check)
+            if value.HasField("within"):
+                _positive(value.within, (*path, check, "within"), source)
+        case "unit":
+            _unit_state(expectation.unit, (*path, "unit"), scenario, nodes, source)
+        case "watch_latency" as check:
+            if not 0 < expectation.watch_latency.percentile <= 100:
+                source.error((*path, check, "percentile"), "a percentile is more than 0 and at most 100")
+            if not scenario.workload.observers:
+                source.error((*path, check), "there is no watch: add `observers: 3` to `workload`")
+        case "raft_invariants" as check:
+            if not (scenario.cluster.HasField("raft") or scenario.cluster.HasField("etcd")):
+                text = "there is no Raft group: add `raft: {members: 3}` or `etcd: {}` to `cluster`"
+                source.error((*path, check), text)
+        case "watch_promises" | "acknowledged_writes" | "revisions_monotonic" | "never_on_two_nodes":
+            pass
+        case "status_reported" | "reads" | "contents" | "conditions":
+            pass
+        case other:
+            assert_never(other)
+
+
+def _unit_state(unit: UnitState, path: Path, scenario: Scenario, nodes: list[str], source: Source) -> None:
+    _time(unit.at, (*path, "at"), scenario, source)
+    check_known("node", unit.node, nodes, (*path, "node"), source)
+    _known_unit(unit.name, (*path, "name"), scenario, source)
+    if unit.starts_max and unit.starts_min > unit.starts_max:
+        source.error((*path, "starts_max"), f"fewer than starts_min, {unit.starts_min}")
+    if unit.state:
+        check_known("state", unit.state, STATES, (*path, "state"), source)
 
 
 def text_of(value: Duration) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, assert_never
 
 from rube.api import ListRequest, Unit
 from rube.api.keys import ObjectKey
@@ -13,6 +13,7 @@ from rube.sim.cluster.user import Life, Repeated, User
 from rube.sim.scenario.faults import Event
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.scenario_pb2 import Scenario, Step, UnitGroup
+from rube.sim.scenario.validate import UnitsAction
 
 CHANGE_VARIABLE = "RUBE_CHANGE"
 NAMES_SHOWN_MAX = 4
@@ -41,54 +42,65 @@ def _start(cluster: SimCluster, name: str, act: UserAct) -> Callable[[], object]
 
 
 def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
-    action = step.WhichOneof("action")
-    if action == "put":
-        units = _units(step.put, loaded.scenario, loaded.units[step.put.file])
-        namespace = step.put.namespace
-        life = Life(tuple(step.put.owners), tuple(step.put.finalizers))
-        return f"a user puts {_shown([name for name, *_ in units])}", lambda user: user.put(namespace, units, life)
-    if action == "list":
-        return _list(step)
-    if action == "make_namespace":
-        made = step.make_namespace
-        return f"a user makes the namespace {made}", lambda user: user.make_namespace(made)
-    if action == "delete_namespace":
-        gone = step.delete_namespace
-        return f"a user deletes the namespace {gone}", lambda user: user.delete_namespace(gone)
-    if action == "put_file":
-        objects = loaded.objects[step.put_file]
-        shown = _shown([obj.metadata.name for obj in objects], "objects")
-        return f"a user puts {shown}", lambda user: user.put_objects(objects)
-    if action == "delete_objects":
-        gone_ones, how = step.delete_objects, step.delete_objects.propagation
-        keys = [ObjectKey(gone_ones.type, gone_ones.namespace, name) for name in gone_ones.names]
-        shown = _shown(list(gone_ones.names), "objects")
-        return f"a user deletes {shown}", lambda user: user.delete_objects(keys, how)
-    names = list(getattr(step, action or "").names)
-    namespace = getattr(step, action or "").namespace
-    if action == "delete":
-        how = step.delete.propagation
-        return f"a user deletes {_shown(names)}", lambda user: user.delete(namespace, names, how)
-    if action == "release":
-        return f"a user releases {_shown(names)}", lambda user: user.release(namespace, names)
-    if action == "read":
-        repeated = _repeated(step, not_older=step.read.not_older)
-        return f"a user reads {_shown(names)}", lambda user: user.read(namespace, names, repeated)
-    if action == "edit":
-        unconditional = step.edit.unconditional
-        return f"a user edits {_shown(names)}", (
-            lambda user: user.edit(namespace, names, _change_environment, unconditional=unconditional)
-        )
-    if action == "move":
-        node = step.move.node
-        where = f"to {node}" if node else "elsewhere"
-        return f"a user moves {_shown(names)} {where}", lambda user: user.move(namespace, names, node)
-    change, verb = {
-        "change": (_change_environment, "changes"),
-        "stop": (_stop, "stops"),
-        "start": (_run, "starts"),
-    }[action or ""]
-    return f"a user {verb} {_shown(names)}", lambda user: user.change(namespace, names, change)
+    match step.WhichOneof("action"):
+        case "put":
+            units = _units(step.put, loaded.scenario, loaded.units[step.put.file])
+            namespace = step.put.namespace
+            life = Life(tuple(step.put.owners), tuple(step.put.finalizers))
+            return f"a user puts {_shown([name for name, *_ in units])}", lambda user: user.put(namespace, units, life)
+        case "list":
+            return _list(step)
+        case "make_namespace":
+            made = step.make_namespace
+            return f"a user makes the namespace {made}", lambda user: user.make_namespace(made)
+        case "delete_namespace":
+            gone = step.delete_namespace
+            return f"a user deletes the namespace {gone}", lambda user: user.delete_namespace(gone)
+        case "put_file":
+            objects = loaded.objects[step.put_file]
+            shown = _shown([obj.metadata.name for obj in objects], "objects")
+            return f"a user puts {shown}", lambda user: user.put_objects(objects)
+        case "delete_objects":
+            gone_ones, how = step.delete_objects, step.delete_objects.propagation
+            keys = [ObjectKey(gone_ones.type, gone_ones.namespace, name) for name in gone_ones.names]
+            shown = _shown(list(gone_ones.names), "objects")
+            return f"a user deletes {shown}", lambda user: user.delete_objects(keys, how)
+        case None:
+            raise AssertionError("a step without action is refused")
+        case action:
+            of_units = getattr(step, action)
+            return _act_on_units(step, action, of_units.namespace, list(of_units.names))
+
+
+def _act_on_units(step: Step, action: UnitsAction, namespace: str, names: list[str]) -> tuple[str, UserAct]:
+    """Returns the step of a user with units that there are."""
+    shown = _shown(names)
+    match action:
+        case "delete":
+            how = step.delete.propagation
+            return f"a user deletes {shown}", lambda user: user.delete(namespace, names, how)
+        case "release":
+            return f"a user releases {shown}", lambda user: user.release(namespace, names)
+        case "read":
+            repeated = _repeated(step, not_older=step.read.not_older)
+            return f"a user reads {shown}", lambda user: user.read(namespace, names, repeated)
+        case "edit":
+            unconditional = step.edit.unconditional
+            return f"a user edits {shown}", (
+                lambda user: user.edit(namespace, names, _change_environment, unconditional=unconditional)
+            )
+        case "move":
+            node = step.move.node
+            where = f"to {node}" if node else "elsewhere"
+            return f"a user moves {shown} {where}", lambda user: user.move(namespace, names, node)
+        case "change":
+            return f"a user changes {shown}", lambda user: user.change(namespace, names, _change_environment)
+        case "stop":
+            return f"a user stops {shown}", lambda user: user.change(namespace, names, _stop)
+        case "start":
+            return f"a user starts {shown}", lambda user: user.change(namespace, names, _run)
+        case _:
+            assert_never(action)
 
 
 def _repeated(step: Step, *, not_older: bool) -> Repeated:
