@@ -39,7 +39,7 @@ check: $(READY) proto-check ## lint, format, types, floors, words, generated cod
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q tests/unit/test_words.py
+	$(BIN)/pytest -q tests/unit/test_words.py tests/unit/test_class_names.py
 
 docs: $(READY) ## the documentation as a site: site/index.html; a broken link or anchor fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

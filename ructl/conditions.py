@@ -32,7 +32,7 @@ _TIMES: Final = frozenset(("google.protobuf.Timestamp", "google.protobuf.Duratio
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class WaitCondition:
     """A condition on one object. `lack` says why it doesn't hold, in words; empty: it holds."""
 
     text: str
@@ -40,18 +40,18 @@ class Condition:
     of_absence: bool = False
 
 
-def parse_condition(text: str, type_name: str) -> Condition:
+def parse_condition(text: str, type_name: str) -> WaitCondition:
     """The condition that `text` means for objects of a type. Raises InvalidArgumentError, with a suggestion."""
     kind = TYPES.kind(type_name)
     match text:
         case "exists":
-            return Condition(text, lambda obj: "")
+            return WaitCondition(text, lambda obj: "")
         case "deleted":
-            return Condition(text, lambda obj: "it still exists", of_absence=True)
+            return WaitCondition(text, lambda obj: "it still exists", of_absence=True)
         case "active" if type_name == UNIT_TYPE:
-            return Condition(text, _why_not_active)
+            return WaitCondition(text, _why_not_active)
         case "ready" if type_name == NODE_TYPE:
-            return Condition(text, _why_not_ready)
+            return WaitCondition(text, _why_not_ready)
         case "active" | "ready":
             other = UNIT_TYPE if text == "active" else NODE_TYPE
             raise InvalidArgumentError(f"{text!r} is a condition of {other}, not of {type_name}")
@@ -66,10 +66,10 @@ def parse_condition(text: str, type_name: str) -> Condition:
     steps = _steps(path)
     field = _resolve(steps, kind)
     _check_value(path, field, sign, value)
-    return Condition(text, lambda obj: _lack(obj, steps, field, sign, value))
+    return WaitCondition(text, lambda obj: _lack(obj, steps, field, sign, value))
 
 
-def _status_condition(text: str, kind: Kind) -> Condition:
+def _status_condition(text: str, kind: Kind) -> WaitCondition:
     """Parses `condition=TYPE` and `condition=TYPE=STATE`."""
     wanted, _, state = text.removeprefix(_OF_STATUS).partition("=")
     field = kind.status.DESCRIPTOR.fields_by_name.get("conditions") if kind.status is not None else None
@@ -90,7 +90,7 @@ def _status_condition(text: str, kind: Kind) -> Condition:
         why = "it is not reported" if found is None else ": ".join(filter(None, (found.reason, found.message)))
         return f"{wanted} is {is_so}" + (f": {why}" if why else "")
 
-    return Condition(text, lack)
+    return WaitCondition(text, lack)
 
 
 def condition_words(type_name: str, begun: str) -> list[str]:

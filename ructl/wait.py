@@ -9,7 +9,7 @@ import click
 from rube.api import Object
 from rube.api.errors import InvalidArgumentError
 from ructl.completion import complete_conditions
-from ructl.conditions import Condition, parse_condition
+from ructl.conditions import WaitCondition, parse_condition
 from ructl.connection import Connection, run
 from ructl.following import Follower, until_nothing_lacks
 from ructl.options import connection_options, query_options, target, within_option
@@ -90,7 +90,7 @@ class LateError(click.ClickException):
     exit_code = EXIT_LATE
 
 
-async def wait(connection: Connection, query: Query, conditions: Sequence[Condition], within_s: float) -> str:
+async def wait(connection: Connection, query: Query, conditions: Sequence[WaitCondition], within_s: float) -> str:
     """Returns "" once all conditions hold, or after `within_s` what is missing, in words."""
     follower = Follower(connection, query)
     words = " and ".join(condition.text for condition in conditions)
@@ -110,7 +110,7 @@ async def wait(connection: Connection, query: Query, conditions: Sequence[Condit
     return late and f"waited {within_s:g} s for {words} of {query}: {late}"
 
 
-def missing(query: Query, found: Sequence[Object], conditions: Sequence[Condition]) -> str:
+def missing(query: Query, found: Sequence[Object], conditions: Sequence[WaitCondition]) -> str:
     """Returns what is missing for the conditions to hold, in words; empty if nothing is."""
     of_absence = conditions[0].of_absence
     lacks = [

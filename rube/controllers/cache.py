@@ -11,7 +11,7 @@ from rube.api.keys import ObjectKey, type_of
 from rube.api.well_known import EVERY_TYPE
 from rube.client import Change, Client, Informer, InformerConfig
 from rube.controllers.contract import Controller, Relation, TransformingController
-from rube.controllers.key_index import KeyIndex, relations_of
+from rube.controllers.key_index import KeysByValue, relations_of
 from rube.controllers.label_index import LabelIndex
 from rube.controllers.ports import Listener, Position
 from rube.host import Host
@@ -26,8 +26,8 @@ class InformerCache:
         self._informers = informers
         # By type and label, and by type and what is indexed, made on first use.
         self._labels: dict[tuple[str, str], LabelIndex] = {}
-        self._indexes: dict[tuple[str, Callable[[Object], Iterable[str]]], KeyIndex[str]] = {}
-        self._relations = KeyIndex(relations_of)
+        self._indexes: dict[tuple[str, Callable[[Object], Iterable[str]]], KeysByValue[str]] = {}
+        self._relations = KeysByValue(relations_of)
         self._relates = EVERY_TYPE in informers
         for informer in self._informers.values():
             informer.add_handler(self._changed)
@@ -80,7 +80,7 @@ class InformerCache:
     ) -> Collection[ObjectKey]:
         index = self._indexes.get((type_name, values_of))
         if index is None:
-            index = self._indexes[type_name, values_of] = KeyIndex(values_of, self.list(type_name))
+            index = self._indexes[type_name, values_of] = KeysByValue(values_of, self.list(type_name))
         return index.keys(value)
 
     def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:

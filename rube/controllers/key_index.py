@@ -12,7 +12,7 @@ from rube.controllers.contract import Relation
 Value = TypeVar("Value", bound=Hashable)
 
 
-class KeyIndex(Generic[Value]):
+class KeysByValue(Generic[Value]):
     """The keys of objects by each of their values, in the order in which they came to have it."""
 
     def __init__(self, values_of: Callable[[Object], Iterable[Value]], objects: Iterable[Object] = ()) -> None:

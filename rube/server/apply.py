@@ -44,7 +44,7 @@ CONFLICTS_SHOWN_MAX: Final = 20
 """So many are named in one error, which travels in gRPC's headers (8 KiB)."""
 
 
-class Config(NamedTuple):
+class AppliedFields(NamedTuple):
     """The fields of an object that an owner wants."""
 
     key: bytes
@@ -135,7 +135,7 @@ def _applier(owner: str) -> str:
     return owner
 
 
-def _config(types: Types, obj: Object, index: int) -> Config:
+def _config(types: Types, obj: Object, index: int) -> AppliedFields:
     """Returns the part of an object that is wanted. Raises InvalidArgumentError for a bad key or spec, and for what
     cannot be merged."""
     type_name = type_of(obj.spec)
@@ -147,10 +147,10 @@ def _config(types: Types, obj: Object, index: int) -> Config:
         spec = read_spec(types, type_name, obj.spec.value)
         metadata = field_values(obj.metadata, "metadata.", names=METADATA_FIELDS, check_keys=True)
         values = field_values(spec.message, "spec.", check_keys=True)
-    return Config(key, obj.metadata, spec, metadata, values)
+    return AppliedFields(key, obj.metadata, spec, metadata, values)
 
 
-def merge(types: Types, stored: StoredObject | None, config: Config, owner: str) -> Merged:
+def merge(types: Types, stored: StoredObject | None, config: AppliedFields, owner: str) -> Merged:
     """Returns what an apply of `config` makes of the stored object. Pure."""
     metadata, spec = Metadata(), type(config.spec.message)()
     if stored is not None:

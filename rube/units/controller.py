@@ -19,7 +19,7 @@ from rube.units.boot import is_same_boot
 from rube.units.names import parse_unit_name, unit_name
 from rube.units.occurrences import occurrences, release, removal
 from rube.units.render import digest_of
-from rube.units.report import Report, report
+from rube.units.report import NextReport, report
 from rube.units.service.exit_codes import exit_detail, explain_exit
 from rube.units.service.policy import CLD_EXITED
 from rube.units.spec_checks import check_unit_spec
@@ -193,14 +193,14 @@ class UnitController:
         seen = _reported(state)
         status.restart_request = seen.restart_request if memory.restart_pending else memory.restart_request
         match report(seen, status, memory, state.now):
-            case Report(now=True):
+            case NextReport(now=True):
                 call = decision.calls.add().update_status
                 call.key.CopyFrom(state.key)
                 call.uid = state.object.metadata.uid
                 call.status.Pack(status, TYPE_URL_PREFIX, deterministic=True)
                 call.observed_generation = status.observed_generation
                 memory.report_time.CopyFrom(state.now)
-            case Report(wait_ns=wait_ns) if wait_ns:
+            case NextReport(wait_ns=wait_ns) if wait_ns:
                 decision.wake_after.FromNanoseconds(wait_ns)
 
     def _status(self, metadata: Metadata, observed: UnitObservation, invalid: str) -> UnitStatus:

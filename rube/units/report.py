@@ -15,25 +15,25 @@ NOISE_INTERVAL_MS_MIN = 10_000
 _NOISE = ("sub_state", "main_pid", "exit_code", "exit_status", "restarts", "active_time")
 
 
-class Report(NamedTuple):
+class NextReport(NamedTuple):
     """The decision: report now; or look again after `wait_ns`; or neither: nothing is new."""
 
     now: bool
     wait_ns: int = 0
 
 
-def report(seen: UnitStatus, status: UnitStatus, memory: UnitMemory, now: Timestamp) -> Report:
+def report(seen: UnitStatus, status: UnitStatus, memory: UnitMemory, now: Timestamp) -> NextReport:
     """Compares `status` with what the apiserver was `seen` to hold; `memory` knows when a report was last asked for."""
     if status == seen:
-        return Report(now=False)
+        return NextReport(now=False)
     if not memory.HasField("report_time"):
-        return Report(now=True)
+        return NextReport(now=True)
     interval_ms = NOISE_INTERVAL_MS_MIN if _is_noise(seen, status) else INTERVAL_MS_MIN
     passed_ns = now.ToNanoseconds() - memory.report_time.ToNanoseconds()
     wait_ns = interval_ms * 1_000_000 - passed_ns
     if wait_ns <= 0 or passed_ns < 0:  # the clock was set back: don't wait for it
-        return Report(now=True)
-    return Report(now=False, wait_ns=wait_ns)
+        return NextReport(now=True)
+    return NextReport(now=False, wait_ns=wait_ns)
 
 
 def _is_noise(seen: UnitStatus, status: UnitStatus) -> bool:

@@ -18,7 +18,7 @@ import pytest
 from rube.api import Service, Unit, UnitAction
 from rube.api.errors import FailedPreconditionError
 from rube.units.drivers.supervisor import processes
-from rube.units.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES, LogReader
+from rube.units.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES, UnitLogReader
 from tests.real.supervisor_bench import NAME, Bench, Ensure, is_alive, make_unit, play, shell
 
 
@@ -280,7 +280,7 @@ def test_a_unit_that_prints_without_end_stays_within_its_bound_and_takes_request
         for _ in range(200):
             assert sum(map(size_of, bench.directory.glob("log*"))) <= LOG_FILES * LOG_BYTES_MAX
             await asyncio.sleep(0.005)
-        with LogReader(str(bench.directory)) as reader:
+        with UnitLogReader(str(bench.directory)) as reader:
             lines = reader.last(1000).split(b"\n")
             assert set(lines[1:-1]) == {b"and so on"}
             # The oldest file may begin, and the newest end, within a line.

@@ -33,7 +33,7 @@ from rube.sim.cluster.commit_log import CommitLog
 from rube.sim.cluster.controller_group import ControllerMemberProgram
 from rube.sim.cluster.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
 from rube.sim.cluster.disasters import Disasters
-from rube.sim.cluster.durability import DurableLog
+from rube.sim.cluster.durability import DurablePairs
 from rube.sim.cluster.faults import Faults
 from rube.sim.cluster.follower import follow
 from rube.sim.cluster.group_observer import GroupWatch
@@ -124,7 +124,7 @@ class SimCluster:
                 peers={member: f"{member}:{PEER_PORT}" for member in members},
                 log_entries_kept=log_entries_kept or LOG_ENTRIES_KEPT,
                 quirks=quirks or Quirks(),
-                observer=self._etcd.observer(name, DurableLog(machine.disk, DATA_URL)),
+                observer=self._etcd.observer(name, DurablePairs(machine.disk, DATA_URL)),
             )
             main = partial(run_member, machine.ports, config)
             machine.daemon = Daemon(name="etcd", main=main, restart_s=RESTART_S)

@@ -19,7 +19,7 @@ PAGES_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenUnit:
     """One unit on one machine: its state by systemd, and its installed definition."""
 
     state: str
@@ -29,7 +29,7 @@ class Seen:
     """Its process, as a status shows it beside the state."""
 
 
-Machines = Mapping[str, Mapping[str, Seen]]
+Machines = Mapping[str, Mapping[str, SeenUnit]]
 """By node, then by `namespace/name`."""
 
 

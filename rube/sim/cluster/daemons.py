@@ -22,7 +22,7 @@ from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.server import ApiServer, ApiServerConfig
 from rube.sim.cluster.commit_log import CommitLog
-from rube.sim.cluster.convergence import Seen
+from rube.sim.cluster.convergence import SeenUnit
 from rube.sim.cluster.durability import DurableView
 from rube.sim.cluster.error_log import Pace, refusal_recorder
 from rube.sim.cluster.group_observer import GroupWatch
@@ -305,7 +305,7 @@ class RubeletProgram:
             Action(self._host.world.now_ns, self._host.name, action_id, action.unit, what, decided)
         )
 
-    def units(self) -> dict[str, Seen]:
+    def units(self) -> dict[str, SeenUnit]:
         """Every unit on this machine by `namespace/name`."""
         return self._watcher.units()
 

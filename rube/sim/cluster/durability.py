@@ -21,7 +21,7 @@ class DurableView(Protocol):
     def get(self, key: bytes) -> bytes | None: ...
 
 
-class DurableLog:
+class DurablePairs:
     """The pairs of an engine's log file, as far as it is durable. Takes up what has become so with each look."""
 
     def __init__(self, disk: SimDisk, path: str) -> None:

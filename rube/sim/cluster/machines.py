@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rube.host import Host
-from rube.sim.cluster.durability import DurableLog, DurableView
+from rube.sim.cluster.durability import DurablePairs, DurableView
 from rube.sim.cluster.storage import SimStorage
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import Death, SimHost, SimProcess, World
@@ -43,7 +43,7 @@ class Machine:
     def durable_view(self, path: str) -> DurableView:
         """Returns the durable part of the `sqlite:` store at that path on its disk."""
         if not self.sqlite:
-            return DurableLog(self.disk, path)
+            return DurablePairs(self.disk, path)
         from rube.sim.sqlite import DurableDatabase
 
         return DurableDatabase(self.disk, path)

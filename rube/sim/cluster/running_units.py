@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rube.sim.cluster.convergence import Seen, process_of
+from rube.sim.cluster.convergence import SeenUnit, process_of
 from rube.sim.judges import DaemonError, Transition
 from rube.sim.units.service_manager import SimServiceManager
 from rube.sim.world.kernel import SimHost
@@ -34,14 +34,14 @@ class UnitWatcher:
         manager.on_change(self._changed)
         host.on_power_off(self._lost)
 
-    def units(self) -> dict[str, Seen]:
+    def units(self) -> dict[str, SeenUnit]:
         """Every installed unit of Rube by `namespace/name`."""
-        found: dict[str, Seen] = {}
+        found: dict[str, SeenUnit] = {}
         for name in self._manager.names():
             observation = self._manager.observation(name)
             state = observation.status.active_state
             process = process_of(observation.status)
-            found[_object_name(name)] = Seen(state, observation.uid, observation.generation, process)
+            found[_object_name(name)] = SeenUnit(state, observation.uid, observation.generation, process)
         return found
 
     def _changed(self, name: str) -> None:

@@ -30,7 +30,7 @@ from rube.store.etcd.rpc_pb2_grpc import KVServicer
 Context = aio.ServicerContext[Any, Any]
 
 
-class Gate:
+class RequestChecks:
     """The checks that every request passes."""
 
     def __init__(self, member: Member, tokens: AuthTokens) -> None:
@@ -64,7 +64,7 @@ def metadata_of(context: Context, key: str) -> str | None:
 class KV(KVServicer):
     """etcd's key-value service."""
 
-    def __init__(self, member: Member, gate: Gate) -> None:
+    def __init__(self, member: Member, gate: RequestChecks) -> None:
         self._member = member
         self._gate = gate
 

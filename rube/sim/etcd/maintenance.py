@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rube.sim.etcd import errors
 from rube.sim.etcd.errors import EtcdError
-from rube.sim.etcd.kv import Context, Gate
+from rube.sim.etcd.kv import Context, RequestChecks
 from rube.sim.etcd.member import Member
 from rube.sim.etcd.raft_internal_pb2 import InternalRaftRequest
 from rube.sim.etcd.tokens import AuthTokens
@@ -30,7 +30,7 @@ VERSION = "3.4.23"
 class Maintenance(MaintenanceServicer):
     """etcd's maintenance service."""
 
-    def __init__(self, member: Member, gate: Gate) -> None:
+    def __init__(self, member: Member, gate: RequestChecks) -> None:
         self._member = member
         self._gate = gate
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from rube.api.errors import RubeError
 from rube.host import Host, ServerOptions
 from rube.sim.etcd.config import CLIENT_PORT, PEER_PORT, MemberConfig
-from rube.sim.etcd.kv import KV, Gate
+from rube.sim.etcd.kv import KV, RequestChecks
 from rube.sim.etcd.maintenance import Auth, Maintenance
 from rube.sim.etcd.member import Member
 from rube.sim.etcd.tokens import AuthTokens
@@ -63,7 +63,7 @@ async def _opened(host: Host, config: MemberConfig, peer_address: str) -> AsyncI
 @asynccontextmanager
 async def _serving(host: Host, member: Member, address: str, listening: Callable[[int], object]) -> AsyncIterator[None]:
     tokens = AuthTokens(member.config.users, host.random.stream("etcd/tokens"))
-    gate = Gate(member, tokens)
+    gate = RequestChecks(member, tokens)
     server = host.network.server(ServerOptions())
     add_KVServicer_to_server(KV(member, gate), server)
     add_WatchServicer_to_server(Watch(member, gate), server)

@@ -18,7 +18,7 @@ from rube.api.times import NS_PER_S
 from rube.sim.etcd import errors
 from rube.sim.etcd.errors import EtcdError
 from rube.sim.etcd.keyspace import FROM_KEY, Version
-from rube.sim.etcd.kv import Context, Gate, metadata_of
+from rube.sim.etcd.kv import Context, RequestChecks, metadata_of
 from rube.sim.etcd.member import Member
 from rube.sim.etcd.requests import MESSAGE_BYTES_MAX
 from rube.store.etcd.kv_pb2 import Event
@@ -202,7 +202,7 @@ class Stream:
 class Watch(WatchServicer):
     """etcd's watch service."""
 
-    def __init__(self, member: Member, gate: Gate) -> None:
+    def __init__(self, member: Member, gate: RequestChecks) -> None:
         self._member = member
         self._gate = gate
 

@@ -15,7 +15,7 @@ from rube.sim.judges.records import LogEntry
 from rube.sim.judges.selection import Selection, demands
 
 
-class Seen(NamedTuple):
+class SeenChange(NamedTuple):
     """A change as a filter sees it: `content` is the object after it, or, of an end, before it."""
 
     revision: int
@@ -35,7 +35,7 @@ class Timeline:
         # By type, and by type and a label that it had or has: the places in `_changes`.
         self._by_type: dict[str, list[int]] = defaultdict(list)
         self._by_label: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-        self._seen: dict[Selection, list[Seen]] = {}
+        self._seen: dict[Selection, list[SeenChange]] = {}
         self._states: dict[Selection, tuple[int, int, dict[str, Content]]] = {}
         self.revision = 0
         """The newest."""
@@ -62,14 +62,14 @@ class Timeline:
         place = bisect_right(revisions, revision)
         return bool(place) and revisions[place - 1] == revision
 
-    def seen(self, selection: Selection) -> Sequence[Seen]:
+    def seen(self, selection: Selection) -> Sequence[SeenChange]:
         """Every change that a filter sees, in order."""
         found = self._seen.get(selection)
         if found is None:
             found = self._seen[selection] = list(self._see(selection))
         return found
 
-    def after(self, selection: Selection, revision: int) -> Sequence[Seen]:
+    def after(self, selection: Selection, revision: int) -> Sequence[SeenChange]:
         """Returns the changes of later revisions than that."""
         seen = self.seen(selection)
         return seen[bisect_right(seen, revision, key=lambda item: item.revision) :]
@@ -108,15 +108,15 @@ class Timeline:
         for label in labels:
             self._by_label[label].append(place)
 
-    def _see(self, selection: Selection) -> Iterator[Seen]:
+    def _see(self, selection: Selection) -> Iterator[SeenChange]:
         for place in self._candidates(selection):
             entry, before = self._changes[place]
             if selection.matches(entry.content):
                 assert entry.content is not None
-                yield Seen(entry.revision, entry.content, False)
+                yield SeenChange(entry.revision, entry.content, False)
             elif selection.matches(before):
                 assert before is not None
-                yield Seen(entry.revision, before, True)
+                yield SeenChange(entry.revision, before, True)
 
     def _candidates(self, selection: Selection) -> Sequence[int]:
         """The places of changes that a filter may see: fewer than all of a type where it names a label's value."""

@@ -14,7 +14,7 @@ from rube.sim.judges.order import Order
 from rube.sim.judges.reads import compared
 from rube.sim.judges.records import Delivery, Stream, WatchEvent
 from rube.sim.judges.selection import Selection
-from rube.sim.judges.timeline import Seen, Timeline
+from rube.sim.judges.timeline import SeenChange, Timeline
 from rube.sim.judges.verdict import Verdict, judge, many, time_text
 
 CHECK = "watch_promises"
@@ -130,7 +130,7 @@ class _Told:
             yield f"{self._where} was not told {_text(missing)}, {how}"
         self._covered = max(self._covered, delivery.revision)
 
-    def _event(self, event: WatchEvent, due: list[Seen]) -> Iterator[str]:
+    def _event(self, event: WatchEvent, due: list[SeenChange]) -> Iterator[str]:
         """Removes the event from those that are due, and yields what it came without."""
         found = next((place for place, change in enumerate(due) if _is_about(event, change)), None)
         if found is None:
@@ -142,7 +142,7 @@ class _Told:
             yield f"{self._where} got {event} without {_text(skipped[0])}"
             due[:] = [change for change in due if change not in skipped]
 
-    def _content(self, event: WatchEvent, due: Seen) -> Iterator[str]:
+    def _content(self, event: WatchEvent, due: SeenChange) -> Iterator[str]:
         if event.content is due.content:
             return
         if not event.deleted:
@@ -157,8 +157,8 @@ class _Told:
                 yield f"{self._where}: a bookmark of revision {revision} in a response of {delivery.revision}"
 
 
-def _until(seen: Sequence[Seen], revision: int) -> list[Seen]:
-    due: list[Seen] = []
+def _until(seen: Sequence[SeenChange], revision: int) -> list[SeenChange]:
+    due: list[SeenChange] = []
     for change in seen:
         if change.revision > revision:
             break
@@ -166,11 +166,11 @@ def _until(seen: Sequence[Seen], revision: int) -> list[Seen]:
     return due
 
 
-def _is_about(event: WatchEvent, due: Seen) -> bool:
+def _is_about(event: WatchEvent, due: SeenChange) -> bool:
     return (event.revision, event.key, event.deleted) == (due.revision, due.content.key, due.deleted)
 
 
-def _text(seen: Seen) -> str:
+def _text(seen: SeenChange) -> str:
     return f"{'delete' if seen.deleted else 'update'} of {seen.content.key} at revision {seen.revision}"
 
 

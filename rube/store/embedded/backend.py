@@ -14,7 +14,7 @@ from rube.store.config import StoreConfig
 from rube.store.embedded.store import MvccStore
 from rube.store.mvcc.checking import check_engine
 from rube.store.mvcc.loading import MvccLoader
-from rube.store.mvcc.recovery import Header, State, newest_revision, read_header, read_log
+from rube.store.mvcc.recovery import Header, StoreState, newest_revision, read_header, read_log
 from rube.store.ports import Page, Store
 from rube.store.urls import StoreUrl
 
@@ -74,7 +74,7 @@ class EngineBackend:
 class EngineReader:
     """A `rube.store.backends.Reader` of one state. It holds the key index, as the server does."""
 
-    def __init__(self, host: Host, url: StoreUrl, engine: Engine, state: State) -> None:
+    def __init__(self, host: Host, url: StoreUrl, engine: Engine, state: StoreState) -> None:
         self._host = host
         self._url = url
         self._store = MvccStore(engine, host.clock, state, StoreConfig())

@@ -12,7 +12,7 @@ from rube.store.guard import never_failed
 from rube.store.mvcc.compaction import delete_superseded
 from rube.store.mvcc.evaluate import Group, check_txn
 from rube.store.mvcc.log import encode_rows
-from rube.store.mvcc.recovery import State, compaction_mark, recover
+from rube.store.mvcc.recovery import StoreState, compaction_mark, recover
 from rube.store.mvcc.versions import Versions
 from rube.store.mvcc.writer import Committed, GroupWriter
 from rube.store.ports import ChangeBatch, Lookup, Page, StoreLimits, Txn
@@ -21,7 +21,7 @@ from rube.store.ports import ChangeBatch, Lookup, Page, StoreLimits, Txn
 class MvccStore:
     """`rube.store.Store` on one engine. The only user of that engine; `close` closes both."""
 
-    def __init__(self, engine: Engine, clock: Clock, state: State, config: StoreConfig) -> None:
+    def __init__(self, engine: Engine, clock: Clock, state: StoreState, config: StoreConfig) -> None:
         self._engine = engine
         self._clock = clock
         self._config = config

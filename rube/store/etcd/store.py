@@ -25,7 +25,7 @@ from rube.store.etcd.log import LogReader, compacted
 from rube.store.etcd.reads import EtcdReads, check_not_negative
 from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_record, put_tick
 from rube.store.etcd.tail import RevisionTail
-from rube.store.etcd.watch import READERS_MAX, Places, follow
+from rube.store.etcd.watch import READERS_MAX, ReaderPlaces, follow
 from rube.store.mvcc.evaluate import check_txn
 from rube.store.ports import ChangeBatch, Compare, Lookup, Op, Page, StoreLimits, Txn
 
@@ -62,7 +62,7 @@ class EtcdStore:
             value_bytes_max=min(config.limits.value_bytes_max, VALUE_BYTES_MAX),
         )
         self.tail = RevisionTail(max(reads.revision - TAIL_REACH_REVISIONS, 0), config.tail_bytes_max)
-        self.places = Places(READERS_MAX)
+        self.places = ReaderPlaces(READERS_MAX)
         # The newest revision that the store is known to be compacted at.
         self._compacted = 0
         self._ticking = asyncio.Lock()

@@ -30,7 +30,7 @@ class LogSource(Protocol):
     def tail(self) -> RevisionTail: ...
 
     @property
-    def places(self) -> Places: ...
+    def places(self) -> ReaderPlaces: ...
 
     @property
     def revision(self) -> int:
@@ -115,7 +115,7 @@ def _ns(seconds: float) -> int:
     return round(seconds * NS_PER_S)
 
 
-class Places:
+class ReaderPlaces:
     """The places of log readers. A watch whose consumer is slow loses its place when another watch needs one."""
 
     def __init__(self, places_max: int) -> None:

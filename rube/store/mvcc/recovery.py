@@ -35,7 +35,7 @@ _KEY_BYTES_SHOWN_MAX = 256
 
 
 @dataclass(slots=True, kw_only=True)
-class State:
+class StoreState:
     """The durable state of the store."""
 
     store_id: str
@@ -62,7 +62,7 @@ class Header(NamedTuple):
     format: bytes = FORMAT
 
 
-async def recover(engine: Engine, random: Randomness) -> State:
+async def recover(engine: Engine, random: Randomness) -> StoreState:
     """Reads the whole log, or writes the first rows of a new store. Raises the errors of `read_header` and
     `read_log`."""
     header = read_header(engine)
@@ -100,7 +100,7 @@ def check_format(engine: EngineView) -> bytes:
     return stored_format
 
 
-def read_log(engine: EngineView, header: Header) -> State:
+def read_log(engine: EngineView, header: Header) -> StoreState:
     """Reads the log, past rows whose value alone is damaged: reads of those keys fail (docs/reference/stores.md).
 
     Raises DataLossError if a lost newest value could belong to any key: the store's answers might be older than what
@@ -123,7 +123,7 @@ def read_log(engine: EngineView, header: Header) -> State:
         position = max(position, found)
     newest = [row for row in damaged if index.newest_position(row.key) == row.position]
     _tell(damaged, newest)
-    return State(
+    return StoreState(
         store_id=header.store_id,
         revision=position >> SUB_BITS,
         compact_revision=header.compact_revision,
@@ -171,11 +171,11 @@ def newest_revision(engine: EngineView, header: Header) -> int:
     return max(int.from_bytes(last[0], "big") >> SUB_BITS if last else 0, header.compact_revision)
 
 
-async def _create(engine: Engine, random: Randomness) -> State:
+async def _create(engine: Engine, random: Randomness) -> StoreState:
     check_empty(engine)
     store_id = random.uid()
     await engine.commit(header_rows(Header(store_id, 0)))
-    return State(store_id=store_id, revision=0, compact_revision=0, index=KeyIndex())
+    return StoreState(store_id=store_id, revision=0, compact_revision=0, index=KeyIndex())
 
 
 def check_empty(engine: EngineView) -> None:

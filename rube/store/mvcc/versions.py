@@ -11,7 +11,7 @@ from rube.host import Clock, EngineView
 from rube.store.checksums import SALVAGE
 from rube.store.config import StoreConfig
 from rube.store.mvcc.log import SUB_BITS, DamagedRow, Row, decode_row, log_key, position_of, read_row
-from rube.store.mvcc.recovery import State
+from rube.store.mvcc.recovery import StoreState
 from rube.store.mvcc.tail import RowTail
 from rube.store.mvcc.watch import follow
 from rube.store.ports import Change, ChangeBatch, Lookup, Page, Record
@@ -28,7 +28,7 @@ TAIL_BYTES_PER_KEY_MAX = 300
 class Versions:
     """The reading half of a store. The writer makes rows visible with `show`, and ends it with `close`."""
 
-    def __init__(self, engine: EngineView, clock: Clock, state: State, config: StoreConfig) -> None:
+    def __init__(self, engine: EngineView, clock: Clock, state: StoreState, config: StoreConfig) -> None:
         self._engine = engine
         self._clock = clock
         self._config = config

@@ -15,7 +15,7 @@ from rube.store.mvcc.recovery import (
     LOG_RANGE,
     META_RANGE,
     Header,
-    State,
+    StoreState,
     compaction_mark,
     header_rows,
     read_header,
@@ -43,10 +43,10 @@ class StoreMachine:
         self._given = self._durable = self._compacted_at = 0
         # Header rows that the first command will write.
         self._new: Sequence[Write] = ()
-        self.versions = self._show(State(store_id="", revision=0, compact_revision=0, index=KeyIndex()))
+        self.versions = self._show(StoreState(store_id="", revision=0, compact_revision=0, index=KeyIndex()))
 
     @property
-    def state(self) -> State:
+    def state(self) -> StoreState:
         return self.versions.state
 
     @property
@@ -90,7 +90,7 @@ class StoreMachine:
         header = read_header(self._engine)
         if header is None:
             self._new = header_rows(Header(group_id, 0))
-            state = State(store_id=group_id, revision=0, compact_revision=0, index=KeyIndex())
+            state = StoreState(store_id=group_id, revision=0, compact_revision=0, index=KeyIndex())
         else:
             self._new = ()
             state = read_log(self._engine, header)
@@ -99,7 +99,7 @@ class StoreMachine:
         self.versions.close()
         self.versions = self._show(state)
 
-    def _show(self, state: State) -> Versions:
+    def _show(self, state: StoreState) -> Versions:
         return Versions(self._overlay, self._clock, state, self._config)
 
 

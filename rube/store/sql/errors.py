@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rube.api.errors import FailedPreconditionError, ResourceExhaustedError, RubeError, UnavailableError
 
 
-class Place(NamedTuple):
+class DatabasePlace(NamedTuple):
     """The database, its server and the user: an error names these, without the password."""
 
     server: str
@@ -82,7 +82,7 @@ _REMEDIES: Mapping[int, tuple[type[RubeError], str]] = {
 }
 
 
-def translate(error: RefusedError | LostError, place: Place) -> RubeError:
+def translate(error: RefusedError | LostError, place: DatabasePlace) -> RubeError:
     """Returns the error for the store's caller: the server, its answer, the remedy."""
     if isinstance(error, LostError):
         return UnavailableError(

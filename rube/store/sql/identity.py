@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
-from rube.store.sql.errors import Place
+from rube.store.sql.errors import DatabasePlace
 
 
 class Identity:
     """The identity of one store. Another store in its place, or an older state of it, ends it: clients have to list
     again."""
 
-    def __init__(self, store_id: str, place: Place) -> None:
+    def __init__(self, store_id: str, place: DatabasePlace) -> None:
         self.store_id = store_id
         # The newest revision that this process knows to be durable.
         self.revision = 0

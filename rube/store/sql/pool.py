@@ -10,7 +10,7 @@ from rube.api.errors import UnavailableError
 from rube.api.times import NS_PER_S
 from rube.host import Clock
 from rube.store.sql.errors import LostError, RefusedError, translate
-from rube.store.sql.session import SILENCE_S_MAX, Params, Rows, Session, Target
+from rube.store.sql.session import SILENCE_S_MAX, Params, Rows, Session, SqlTarget
 
 IDLE_S_MAX = SILENCE_S_MAX / 2
 """A connection that was idle for so long is not used again: the server may be about to end it."""
@@ -27,7 +27,7 @@ class Pool:
     or that was in the middle of a transaction, is closed.
     """
 
-    def __init__(self, target: Target, clock: Clock, size_max: int) -> None:
+    def __init__(self, target: SqlTarget, clock: Clock, size_max: int) -> None:
         self.target = target
         self._clock = clock
         self._places = asyncio.Semaphore(size_max)

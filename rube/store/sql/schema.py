@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rube.api.errors import DataLossError, FailedPreconditionError
-from rube.store.sql.errors import NO_SUCH_TABLE, LostError, Place, RefusedError, translate
+from rube.store.sql.errors import NO_SUCH_TABLE, DatabasePlace, LostError, RefusedError, translate
 from rube.store.sql.pool import Pool
 from rube.store.sql.rows import HEAD_BYTES
 from rube.store.sql.session import Session
@@ -133,7 +133,7 @@ async def inspect_server(pool: Pool) -> Server:
     return server
 
 
-def check_durable(found: dict[str, str], place: Place) -> None:
+def check_durable(found: dict[str, str], place: DatabasePlace) -> None:
     """Raises FailedPreconditionError unless InnoDB, with these variables, keeps what it has acknowledged."""
     flush = found.get("innodb_flush_log_at_trx_commit", "1")
     has_binlog = found.get("log_bin") in ("ON", "1")
@@ -150,7 +150,7 @@ def check_durable(found: dict[str, str], place: Place) -> None:
         )
 
 
-def _lossy(place: Place, setting: str, remedy: str) -> FailedPreconditionError:
+def _lossy(place: DatabasePlace, setting: str, remedy: str) -> FailedPreconditionError:
     return FailedPreconditionError(
         f"the database server at {place.server} has {setting} and so would lose acknowledged writes with its power: "
         f"{remedy}, and in its configuration file"
@@ -200,7 +200,7 @@ async def read_head(pool: Pool) -> Head | None:
         raise translate(error, place) from error
 
 
-def check_format(place: Place, format_: int, state: bytes) -> None:
+def check_format(place: DatabasePlace, format_: int, state: bytes) -> None:
     where = f"the store in database {place.database!r} at {place.server}"
     if format_ > FORMAT:
         raise FailedPreconditionError(
@@ -212,7 +212,7 @@ def check_format(place: Place, format_: int, state: bytes) -> None:
         raise DataLossError(f"{where} has the unknown state {state!r}: restore a backup")
 
 
-def _check_engines(place: Place, engines: dict[str, str]) -> None:
+def _check_engines(place: DatabasePlace, engines: dict[str, str]) -> None:
     for name in NAMES:
         if name not in engines:
             raise DataLossError(f"table {name} is missing in database {place.database!r}: restore a backup")

@@ -15,7 +15,7 @@ from rube.api.addresses import split_host_port
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 from rube.distribution import install_command
 from rube.host import Clock
-from rube.store.sql.errors import LOST_CODES, TLS_FAILED, LostError, Place, RefusedError
+from rube.store.sql.errors import LOST_CODES, TLS_FAILED, DatabasePlace, LostError, RefusedError
 from rube.store.urls import StoreUrl
 
 CONNECT_S_MAX = 5.0
@@ -49,7 +49,7 @@ _SETUP_TIDB = ("SET SESSION tidb_txn_mode = 'pessimistic'",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class SqlTarget:
     """The server and the way to connect, from a URL, with all files read."""
 
     host: str
@@ -60,11 +60,11 @@ class Target:
     tls: ssl.SSLContext | None
 
     @property
-    def place(self) -> Place:
-        return Place(f"{self.host}:{self.port}", self.database, self.user)
+    def place(self) -> DatabasePlace:
+        return DatabasePlace(f"{self.host}:{self.port}", self.database, self.user)
 
 
-def target_of(url: StoreUrl) -> Target:
+def target_of(url: StoreUrl) -> SqlTarget:
     """Returns the target. Raises InvalidArgumentError that names the option whose file cannot be used."""
     host, port = split_host_port(url.servers[0])
     if not url.user:
@@ -75,7 +75,7 @@ def target_of(url: StoreUrl) -> Target:
             password = Path(path).read_text().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidArgumentError(f"password_file={path} of store {url} cannot be read: {error}") from error
-    return Target(
+    return SqlTarget(
         host=host.strip("[]"),
         port=int(port),
         database=url.path,
@@ -110,7 +110,7 @@ class Session:
         self.used_at_ns = clock.monotonic_ns()
 
     @classmethod
-    async def connect(cls, target: Target, clock: Clock) -> Session:
+    async def connect(cls, target: SqlTarget, clock: Clock) -> Session:
         """Connects. Raises RefusedError, LostError, and FailedPreconditionError if asyncmy is not installed."""
         asyncmy = _asyncmy()
         try:

@@ -14,7 +14,7 @@ from rube.store.mvcc.log import Row
 from rube.store.mvcc.writer import Committed
 from rube.store.ports import Txn
 from rube.store.sql.durability import Barrier
-from rube.store.sql.errors import PASSING_CODES, LostError, Place, RefusedError, translate
+from rube.store.sql.errors import PASSING_CODES, DatabasePlace, LostError, RefusedError, translate
 from rube.store.sql.identity import Identity
 from rube.store.sql.pool import Pool
 from rube.store.sql.rows import LogRow, checksum, split_key, tail_hash, where_keys
@@ -56,7 +56,7 @@ class Committer:
         self._clock = clock
         self._uid = random.uid
         self._chance = random.stream("store.sql.retries")
-        self._place: Place = pool.target.place
+        self._place: DatabasePlace = pool.target.place
 
     async def commit(self, txns: Sequence[Txn]) -> Committed:
         """Commits a group. Raises UnavailableError if that failed or its outcome is unknown, and the server's other
@@ -136,7 +136,7 @@ class Committer:
         raise UnavailableError(f"a commit was not answered by {self._place.server}: the write may have happened")
 
 
-async def lock_head(session: Session, identity: Identity, place: Place) -> Head:
+async def lock_head(session: Session, identity: Identity, place: DatabasePlace) -> Head:
     """Waits for every transaction before this one, and keeps those after it waiting.
 
     Raises the errors of `Identity.check`, and FailedPreconditionError for a store that this version cannot use.

@@ -29,7 +29,7 @@ from rube.api.errors import AbortedError, NotFoundError, RubeError, UnavailableE
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, key_of
 from rube.client import Change
 from rube.controllers.contract import Relation
-from rube.controllers.key_index import KeyIndex, relations_of
+from rube.controllers.key_index import KeysByValue, relations_of
 from rube.controllers.label_index import LabelIndex
 from rube.controllers.ports import Listener, Position
 
@@ -176,12 +176,12 @@ class FakeCache:
 
     def related(self, relation: Relation, value: str) -> Collection[ObjectKey]:
         objects = [self.objects[key] for key in sorted(self.objects)]
-        return KeyIndex(relations_of, objects).keys((relation, value))
+        return KeysByValue(relations_of, objects).keys((relation, value))
 
     def indexed(
         self, type_name: str, values_of: Callable[[Object], Iterable[str]], value: str
     ) -> Collection[ObjectKey]:
-        return KeyIndex(values_of, self.list(type_name)).keys(value)
+        return KeysByValue(values_of, self.list(type_name)).keys(value)
 
     def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:
         """Nothing: a test publishes when it wants to."""

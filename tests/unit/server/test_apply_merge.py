@@ -9,7 +9,7 @@ import pytest
 from rube.api import Metadata
 from rube.api.fields import field_values
 from rube.api.keys import TYPE_URL_PREFIX
-from rube.server.apply import Config, merge
+from rube.server.apply import AppliedFields, merge
 from rube.server.owners import decode_owners, encode_owners, object_values, owners_after, settled
 from rube.server.specs import spec_of
 from rube.server.stored_object import StoredObject, spec_field
@@ -26,7 +26,7 @@ class Playground:
 
     def apply(self, owner: str, text: str, *, force: bool = False) -> list[tuple[str, str]]:
         spec = thing(text)
-        config = Config(KEY, Metadata(), spec_of(spec), {}, field_values(spec, "spec.", check_keys=True))
+        config = AppliedFields(KEY, Metadata(), spec_of(spec), {}, field_values(spec, "spec.", check_keys=True))
         found = merge(things(), self.stored, config, owner)
         if found.conflicts and not force:
             return [(conflict.owner, conflict.field.removeprefix("spec.")) for conflict in found.conflicts]

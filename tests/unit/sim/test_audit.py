@@ -6,9 +6,9 @@ import pytest
 
 from rube.api import Object, Unit, UnitStatus
 from rube.api.types import pack
-from rube.sim.cluster.convergence import Seen, problems, status_pairs
+from rube.sim.cluster.convergence import SeenUnit, problems, status_pairs
 
-SEEN = Seen("active", "u1", 2)
+SEEN = SeenUnit("active", "u1", 2)
 
 
 def _object(*, node: str = "n1", state: str = "active", observed: int = 2, reporter: str = "n1") -> Object:
@@ -29,9 +29,9 @@ def test_a_unit_that_is_as_it_should_be() -> None:
     [
         (_object(node=""), {}, "default/web has no node"),
         (_object(), {"n1": {}}, "default/web is not on n1"),
-        (_object(), {"n1": {"default/web": Seen("failed", "u1", 2)}}, "default/web on n1 is failed, not active"),
-        (_object(), {"n1": {"default/web": Seen("active", "u1", 1)}}, "default/web on n1 is at generation 1 of 2"),
-        (_object(), {"n1": {"default/web": Seen("active", "u0", 2)}}, "default/web on n1 is of an earlier object"),
+        (_object(), {"n1": {"default/web": SeenUnit("failed", "u1", 2)}}, "default/web on n1 is failed, not active"),
+        (_object(), {"n1": {"default/web": SeenUnit("active", "u1", 1)}}, "default/web on n1 is at generation 1 of 2"),
+        (_object(), {"n1": {"default/web": SeenUnit("active", "u0", 2)}}, "default/web on n1 is of an earlier object"),
         (_object(state=""), {"n1": {"default/web": SEEN}}, "its status is of generation 0 of 2"),
         (_object(observed=1), {"n1": {"default/web": SEEN}}, "its status is of generation 1 of 2"),
         (_object(state="failed"), {"n1": {"default/web": SEEN}}, "default/web is reported failed on n1"),
@@ -40,14 +40,14 @@ def test_a_unit_that_is_as_it_should_be() -> None:
         (_object(), {"n1": {"default/web": SEEN}, "n2": {"default/web": SEEN}}, "on n2, but not bound to it"),
     ],
 )
-def test_what_is_wrong_is_said(obj: Object, machines: dict[str, dict[str, Seen]], problem: str) -> None:
+def test_what_is_wrong_is_said(obj: Object, machines: dict[str, dict[str, SeenUnit]], problem: str) -> None:
     assert any(problem in line for line in problems([obj], machines))
 
 
 def test_a_stopped_unit_should_be_inactive() -> None:
     obj = _object(state="inactive")
     obj.spec.CopyFrom(pack(Unit(state=Unit.STOPPED)))
-    assert problems([obj], {"n1": {"default/web": Seen("inactive", "u1", 2)}}) == []
+    assert problems([obj], {"n1": {"default/web": SeenUnit("inactive", "u1", 2)}}) == []
     assert problems([obj], {"n1": {"default/web": SEEN}}) == ["default/web on n1 is active, not inactive"]
 
 

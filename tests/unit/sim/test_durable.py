@@ -8,7 +8,7 @@ from rube.group.records import HARD_STATE_KEY, entry_key, seal
 from rube.host import Write
 from rube.raft.invariants import InvariantError
 from rube.raft.raft_pb2 import Entry, HardState, Message, MessageType
-from rube.sim.cluster.durability import DurableLog, check_acknowledgement
+from rube.sim.cluster.durability import DurablePairs, check_acknowledgement
 from rube.sim.cluster.interrupts import Interrupt
 from rube.sim.cluster.machines import make_machine
 from rube.sim.cluster.storage import SimStorage
@@ -21,12 +21,12 @@ VOTE = Message(type=MessageType.MSG_VOTE_RESP, to=7, term=3)
 APPENDED = Message(type=MessageType.MSG_APP_RESP, to=7, term=3, index=2)
 
 
-def _durable_after(*batches: list[Write], stalled: bool = False) -> DurableLog:
+def _durable_after(*batches: list[Write], stalled: bool = False) -> DurablePairs:
     """The disk after those commits; the last one may not be durable yet."""
     with World(seed=1) as world:
         host = world.host("a")
         disk = SimDisk(host)
-        view = DurableLog(disk, PATH)
+        view = DurablePairs(disk, PATH)
 
         async def main() -> None:
             engine = await SimStorage(disk).open(URL)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, UnavailableError
 from rube.store import Change, Record
 from rube.store.mvcc.log import Row
-from rube.store.sql.errors import LostError, Place, RefusedError, translate
+from rube.store.sql.errors import DatabasePlace, LostError, RefusedError, translate
 from rube.store.sql.poller import ChangeTail
 from rube.store.sql.rows import HEAD_BYTES, LogRow, checksum, decode, split_key, tail_hash
 from rube.store.sql.schema import check_durable
 
-PLACE = Place("db:3306", "rube", "ann")
+PLACE = DatabasePlace("db:3306", "rube", "ann")
 KEYS = st.one_of(
     st.binary(min_size=1, max_size=4),
     st.builds(lambda size, end: b"x" * size + end, st.integers(HEAD_BYTES - 2, HEAD_BYTES + 2), st.binary(max_size=3)),

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from rube.units.drivers.supervisor.conditions import JUDGED, what_is_unmet
-from rube.units.drivers.supervisor.records import Condition
+from rube.units.drivers.supervisor.records import StartCondition
 
 
 def holds(kind: str, value: str) -> bool:
     assert kind in JUDGED
-    return what_is_unmet([Condition(type=kind, value=value)]) == ""
+    return what_is_unmet([StartCondition(type=kind, value=value)]) == ""
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_must_hold_and_of_the_triggers_one() -> None:
     def unmet(*values: str) -> bool:
-        return bool(what_is_unmet([Condition(type="PathExists", value=value) for value in values]))
+        return bool(what_is_unmet([StartCondition(type="PathExists", value=value) for value in values]))
 
     assert not unmet("/proc", "/dev")
     assert unmet("/proc", "/none")
@@ -107,19 +107,19 @@ def test_all_must_hold_and_of_the_triggers_one() -> None:
 
 def test_conditions_and_assertions_are_judged_apart() -> None:
     conditions = [
-        Condition(type="PathExists", value="|/none"),
-        Condition(type="PathExists", value="|/proc", is_assert=True),
+        StartCondition(type="PathExists", value="|/none"),
+        StartCondition(type="PathExists", value="|/proc", is_assert=True),
     ]
     assert what_is_unmet(conditions) == "not started: the condition ConditionPathExists=|/none does not hold"
-    conditions = [Condition(type="PathExists", value="/none", is_assert=True)]
+    conditions = [StartCondition(type="PathExists", value="/none", is_assert=True)]
     assert what_is_unmet(conditions) == "not started: the assertion AssertPathExists=/none does not hold"
 
 
 def test_a_type_that_is_not_judged_holds() -> None:
-    assert what_is_unmet([Condition(type="Security", value="selinux")]) == ""
+    assert what_is_unmet([StartCondition(type="Security", value="selinux")]) == ""
 
 
 @pytest.mark.parametrize("value", ["", "!", "|", "\0"])
 def test_values_that_mean_nothing_raise_nothing(value: str) -> None:
     for kind in JUDGED:
-        what_is_unmet([Condition(type=kind, value=value)])
+        what_is_unmet([StartCondition(type=kind, value=value)])

@@ -14,9 +14,9 @@ from rube.units.drivers.supervisor import files
 from rube.units.drivers.supervisor.files import FileError
 from rube.units.drivers.supervisor.records import (
     FORMAT,
-    Condition,
     Plan,
     RequestRecord,
+    StartCondition,
     StateRecord,
     UnitRecord,
 )
@@ -30,7 +30,7 @@ UNIT = UnitRecord(
     plan=Plan(
         policy=POLICY,
         commands={"start": (("/bin/echo", ("a", "b"), "-"),)},
-        conditions=(Condition(type="PathExists", value="!/x", is_assert=True),),
+        conditions=(StartCondition(type="PathExists", value="!/x", is_assert=True),),
         environment={"A": "ä\x01\ud800"},
         nice=-5,
         limits={"open_files": 2**64 - 1},

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rube.units.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES, LogReader
-from rube.units.drivers.supervisor.output import PIPE_BYTES, Output, RotatingLog
+from rube.units.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES, UnitLogReader
+from rube.units.drivers.supervisor.output import PIPE_BYTES, RotatingLog, UnitOutput
 
 
 def written(directory: Path, *chunks: bytes) -> RotatingLog:
@@ -90,7 +90,7 @@ def test_a_log_that_was_removed_is_made_again(tmp_path: Path) -> None:
 def test_the_last_lines_are_found_over_rotated_files(tmp_path: Path) -> None:
     written(tmp_path, lines(0, 250_000))
     assert (tmp_path / "log.2").exists()
-    with LogReader(str(tmp_path)) as reader:
+    with UnitLogReader(str(tmp_path)) as reader:
         assert reader.last(3) == lines(249_997, 250_000)
         assert reader.last(150_000) == lines(100_000, 250_000)
 
@@ -108,13 +108,13 @@ def test_the_last_lines_are_found_over_rotated_files(tmp_path: Path) -> None:
 )
 def test_the_last_lines_of_a_small_log(tmp_path: Path, content: bytes, wanted: int, last: bytes) -> None:
     written(tmp_path, content)
-    with LogReader(str(tmp_path)) as reader:
+    with UnitLogReader(str(tmp_path)) as reader:
         assert reader.last(wanted) == last
 
 
 def test_a_reader_misses_nothing_while_files_rotate(tmp_path: Path) -> None:
     log = written(tmp_path, lines(0, 10))
-    with LogReader(str(tmp_path)) as reader:
+    with UnitLogReader(str(tmp_path)) as reader:
         read = reader.last(5)
         for first in range(10, 400_010, 50_000):
             log.write(lines(first, first + 50_000))
@@ -126,7 +126,7 @@ def test_a_reader_misses_nothing_while_files_rotate(tmp_path: Path) -> None:
 
 def test_a_reader_that_is_too_slow_goes_on_with_what_is_left_and_counts_the_gap(tmp_path: Path) -> None:
     log = written(tmp_path, b"begin\n")
-    with LogReader(str(tmp_path)) as reader:
+    with UnitLogReader(str(tmp_path)) as reader:
         reader.last(1)
         log.write(lines(0, 1_000_000))
         assert reader.more().endswith(lines(999_000, 1_000_000))
@@ -134,7 +134,7 @@ def test_a_reader_that_is_too_slow_goes_on_with_what_is_left_and_counts_the_gap(
 
 
 def test_a_unit_that_printed_nothing_or_is_gone_gives_nothing(tmp_path: Path) -> None:
-    with LogReader(str(tmp_path / "none")) as reader:
+    with UnitLogReader(str(tmp_path / "none")) as reader:
         assert reader.last(10) == b""
         assert reader.more() == b""
 
@@ -142,19 +142,19 @@ def test_a_unit_that_printed_nothing_or_is_gone_gives_nothing(tmp_path: Path) ->
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log")
     (tmp_path / "log.1").symlink_to("/etc/passwd")
-    with LogReader(str(tmp_path)) as reader:
+    with UnitLogReader(str(tmp_path)) as reader:
         assert reader.last(10) == b""
 
 
 def test_a_log_begun_after_the_reader_is_read_from_its_beginning(tmp_path: Path) -> None:
-    with LogReader(str(tmp_path)) as reader:
+    with UnitLogReader(str(tmp_path)) as reader:
         assert reader.last(10) == b""
         written(tmp_path, b"one\n")
         assert reader.more() == b"one\n"
 
 
 def test_output_comes_through_the_pipe_until_its_last_holder_ends(tmp_path: Path) -> None:
-    output = Output(str(tmp_path))
+    output = UnitOutput(str(tmp_path))
     held = os.dup(output.writer())
     os.write(output.writer(), b"one\n")
     output.release()

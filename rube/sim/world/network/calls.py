@@ -15,7 +15,7 @@ from rube.sim.world.kernel import SimProcess
 from rube.sim.world.kernel.hostclock import seconds_to_ns
 from rube.sim.world.network.connection import monotonic_ns
 from rube.sim.world.network.flow import ReceiveWindow, SendWindow, Signal
-from rube.sim.world.network.frames import Frame, Kind, Pairs
+from rube.sim.world.network.frames import Frame, FrameKind, Pairs
 from rube.sim.world.network.tap import CallTap, Tap
 from rube.transport import ChannelOptions
 
@@ -198,26 +198,26 @@ class SimCall(aio.Call):
         """There is a connection: send the request."""
         self._connection, self._stream = connection, stream
         head = (self._spec.method, self._metadata, self._remaining_ns())
-        connection.send(Frame(Kind.REQUEST, stream, head, self._data, self._half_closed))
+        connection.send(Frame(FrameKind.REQUEST, stream, head, self._data, self._half_closed))
         self._data = None
         self._changed.wake()
 
     def received(self, frame: Frame) -> None:
         """A frame of this call has arrived."""
         kind = frame.kind
-        if kind is Kind.DATA:
+        if kind is FrameKind.DATA:
             self._deliver(frame.data)
-        elif kind is Kind.TRAILERS:
+        elif kind is FrameKind.TRAILERS:
             self._deliver(frame.data)
             self._trailers = frame
             if not self._inbox or not self._keeps_unread():
                 self._finish_as_told()
             self._changed.wake()
-        elif kind is Kind.HEADERS:
+        elif kind is FrameKind.HEADERS:
             self._know_initial(frame.head[0])
-        elif kind is Kind.WINDOW:
-            self._send_window.grow(frame.head[0])  # type: ignore[arg-type]  # an int by Kind's contract
-        elif kind is Kind.RST:
+        elif kind is FrameKind.WINDOW:
+            self._send_window.grow(frame.head[0])  # type: ignore[arg-type]  # an int by FrameKind's contract
+        elif kind is FrameKind.RST:
             self.finish(StatusCode.CANCELLED, "RST_STREAM received")
 
     def finish(self, code: StatusCode, details: str, trailing: Pairs = (), *, tell_server: bool = True) -> bool:
@@ -279,7 +279,7 @@ class SimCall(aio.Call):
 
     def _know_initial(self, metadata: object) -> None:
         if self._initial is None:
-            self._initial = metadata  # type: ignore[assignment]  # Pairs by Kind's contract
+            self._initial = metadata  # type: ignore[assignment]  # Pairs by FrameKind's contract
             self._changed.wake()
 
     def _finish_as_told(self) -> None:
@@ -322,7 +322,7 @@ class SimCall(aio.Call):
         data = self._inbox.popleft()
         granted = self._receive_window.read(len(data))
         if granted and not self.done() and self._trailers is None and self._connection is not None:
-            self._connection.send(Frame(Kind.WINDOW, self._stream, (granted,)))
+            self._connection.send(Frame(FrameKind.WINDOW, self._stream, (granted,)))
         message = self._decode(data)
         if not self._inbox and self._trailers is not None and not self.done():
             self._finish_as_told()
@@ -406,7 +406,7 @@ class _StreamRequest(SimCall):
             self.raise_for_status()
             raise asyncio.InvalidStateError(RPC_ENDED)
         assert self._connection is not None
-        self._connection.send(Frame(Kind.DATA, self._stream, (), data))
+        self._connection.send(Frame(FrameKind.DATA, self._stream, (), data))
 
     async def done_writing(self) -> None:
         """No more requests follow. Idempotent."""
@@ -416,7 +416,7 @@ class _StreamRequest(SimCall):
         await self._cancelling(self._until(lambda: self._connection is not None or self.done()))
         if not self.done():
             assert self._connection is not None
-            self._connection.send(Frame(Kind.DATA, self._stream, end=True))
+            self._connection.send(Frame(FrameKind.DATA, self._stream, end=True))
 
     async def _feed(self, requests: Requests) -> None:
         try:

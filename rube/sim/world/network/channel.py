@@ -20,7 +20,7 @@ from rube.sim.world.kernel import SimProcess
 from rube.sim.world.network.calls import CallSpec, SimCall
 from rube.sim.world.network.connection import End
 from rube.sim.world.network.fabric import SimFabric
-from rube.sim.world.network.frames import Frame, Kind
+from rube.sim.world.network.frames import Frame, FrameKind
 from rube.sim.world.network.handshakes import ClientHandshake
 from rube.sim.world.network.stubs import (
     StreamStreamMultiCallable,
@@ -65,7 +65,7 @@ class ClientConnection:
     def done(self, number: int, tell_server: bool) -> None:
         """Ends the stream for the client; `tell_server` if the server does not know it yet."""
         if self._calls.pop(number, None) is not None and tell_server:
-            self._end.send(Frame(Kind.RST, number))
+            self._end.send(Frame(FrameKind.RST, number))
         if self._draining and not self._calls:
             self.close()
 
@@ -78,14 +78,14 @@ class ClientConnection:
         self._end.reset()
 
     def received(self, frame: Frame) -> None:
-        if frame.kind is Kind.SETTINGS:
+        if frame.kind is FrameKind.SETTINGS:
             if self.handshake is None or self.handshake.greeted():
                 self.greeted = True
                 self._channel.connected(self)
-        elif frame.kind is Kind.TLS:
+        elif frame.kind is FrameKind.TLS:
             if self.handshake is not None:
                 self.handshake.received(frame)
-        elif frame.kind is Kind.GOAWAY:
+        elif frame.kind is FrameKind.GOAWAY:
             self._draining = True
             self._channel.disconnected(self)
             if not self._calls:

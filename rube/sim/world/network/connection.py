@@ -11,7 +11,7 @@ from rube.sim.world.kernel import Death, SimHost, SimProcess, World
 from rube.sim.world.kernel.hostclock import seconds_to_ns
 from rube.sim.world.kernel.process import DEAD, RUNNING
 from rube.sim.world.kernel.trace import fingerprint
-from rube.sim.world.network.frames import Frame, Kind
+from rube.sim.world.network.frames import Frame, FrameKind
 from rube.sim.world.network.links import Route
 
 
@@ -105,7 +105,7 @@ class Pipe:
             return
         frame, encoded = self._unacknowledged.popleft()
         if not self._target.powered:
-            if frame.kind in (Kind.CLOSE, Kind.RESET):
+            if frame.kind in (FrameKind.CLOSE, FrameKind.RESET):
                 self.close()
             return
         self._trace.add(
@@ -151,14 +151,14 @@ class End:
     def close(self) -> None:
         """Closes in order: bytes sent before still arrive."""
         if self.open:
-            self._outgoing.send(Frame(Kind.CLOSE))
+            self._outgoing.send(Frame(FrameKind.CLOSE))
             self._shut()
 
     def reset(self) -> None:
         """Breaks the connection at once: bytes under way in both directions are lost."""
         if self.open:
             self._outgoing.drop()
-            self._outgoing.send(Frame(Kind.RESET))
+            self._outgoing.send(Frame(FrameKind.RESET))
             self._shut()
 
     def process_died(self, death: Death) -> None:
@@ -177,7 +177,7 @@ class End:
             self._handle(frame)
         elif gate == DEAD:  # the host was off and is back: it knows no such connection
             self._outgoing.drop()
-            self._outgoing.send(Frame(Kind.RESET))
+            self._outgoing.send(Frame(FrameKind.RESET))
             self._incoming.close()
         else:
             self.process.call_soon(self._handle, frame)
@@ -187,16 +187,16 @@ class End:
             return
         self._heard_ns = self.process.loop.now_ns
         kind = frame.kind
-        if kind is Kind.DATA:  # first: most are
+        if kind is FrameKind.DATA:  # first: most are
             if self.peer is not None:
                 self.peer.received(frame)
-        elif kind is Kind.PING:
-            self.send(Frame(Kind.PONG))
-        elif kind is Kind.CLOSE:
+        elif kind is FrameKind.PING:
+            self.send(Frame(FrameKind.PONG))
+        elif kind is FrameKind.CLOSE:
             self._lose("Socket closed")
-        elif kind is Kind.RESET:
+        elif kind is FrameKind.RESET:
             self._lose("Connection reset by peer")
-        elif kind is not Kind.PONG and self.peer is not None:
+        elif kind is not FrameKind.PONG and self.peer is not None:
             self.peer.received(frame)
 
     def _lose(self, reason: str) -> None:
@@ -219,7 +219,7 @@ class End:
         if rest_ns > 0:
             self._later(rest_ns, self._check_idle)
         else:
-            self.send(Frame(Kind.PING))
+            self.send(Frame(FrameKind.PING))
             self._later(self._timeout_ns, self._check_answer, self.process.loop.now_ns)
 
     def _check_answer(self, pinged_ns: int) -> None:
@@ -228,7 +228,7 @@ class End:
         if self._heard_ns >= pinged_ns:
             self._check_idle()
             return
-        self._outgoing.send(Frame(Kind.RESET))
+        self._outgoing.send(Frame(FrameKind.RESET))
         self._shut()
         if self.peer is not None:
             self.peer.lost(f"keepalive: no answer within {self._timeout_ns / NS_PER_S} s")

@@ -17,7 +17,7 @@ from rube.sim.world.kernel import SimProcess
 from rube.sim.world.network.calls import NO_DEADLINE_NS, RPC_ENDED, MetadataLike, as_pairs
 from rube.sim.world.network.connection import monotonic_ns
 from rube.sim.world.network.flow import ReceiveWindow, SendWindow, Signal
-from rube.sim.world.network.frames import Frame, Kind, Pairs
+from rube.sim.world.network.frames import Frame, FrameKind, Pairs
 
 IDENTITY_KEY = "x509_subject_alternative_name"
 
@@ -50,7 +50,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
 
     def __init__(self, connection: HandlerConnection, frame: Frame, peer: str) -> None:
         method, metadata, deadline_ns = frame.head
-        self.method: str = method  # type: ignore[assignment]  # as Kind.REQUEST says, like the next two
+        self.method: str = method  # type: ignore[assignment]  # as FrameKind.REQUEST says, like the next two
         self.handler: Handler | None = None
         self.task: asyncio.Task[None] | None = None
         self._connection = connection
@@ -96,7 +96,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
             raise aio.UsageError(RPC_ENDED)
         if not self._initial_sent:
             await self.send_initial_metadata(self._initial, once=False)
-        self._connection.send(Frame(Kind.DATA, self._stream, (), data))
+        self._connection.send(Frame(FrameKind.DATA, self._stream, (), data))
 
     async def send_initial_metadata(self, initial_metadata: MetadataLike, *, once: bool = True) -> None:
         if self._initial_sent:
@@ -106,7 +106,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         self._initial_sent = True
         pairs = as_pairs(initial_metadata)
         if pairs or once:
-            self._connection.send(Frame(Kind.HEADERS, self._stream, (pairs,)))
+            self._connection.send(Frame(FrameKind.HEADERS, self._stream, (pairs,)))
 
     async def abort(self, code: StatusCode, details: str = "", trailing_metadata: MetadataLike = ()) -> NoReturn:
         if self._done:
@@ -181,9 +181,9 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
 
     def received(self, frame: Frame) -> None:
         """A frame of this call has arrived."""
-        if frame.kind is Kind.WINDOW:
-            self._send_window.grow(frame.head[0])  # type: ignore[arg-type]  # an int by Kind's contract
-        elif frame.kind is Kind.RST:
+        if frame.kind is FrameKind.WINDOW:
+            self._send_window.grow(frame.head[0])  # type: ignore[arg-type]  # an int by FrameKind's contract
+        elif frame.kind is FrameKind.RST:
             self.cancel()
         else:
             if frame.data is not None:
@@ -207,7 +207,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         if not self._cancelled:
             initial = None if self._initial_sent else self._initial
             self._connection.send(
-                Frame(Kind.TRAILERS, self._stream, (initial, code.name, details, self._trailing), data)
+                Frame(FrameKind.TRAILERS, self._stream, (initial, code.name, details, self._trailing), data)
             )
         self.close()
 
@@ -235,7 +235,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         data = self._inbox.popleft()
         granted = self._receive_window.read(len(data))
         if granted and not self._half_closed:
-            self._connection.send(Frame(Kind.WINDOW, self._stream, (granted,)))
+            self._connection.send(Frame(FrameKind.WINDOW, self._stream, (granted,)))
         return data
 
     async def requests(self) -> AsyncIterator[Any]:

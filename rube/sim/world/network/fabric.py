@@ -9,7 +9,7 @@ from rube.host import ServerOptions
 from rube.sim.world.kernel import Death, SimHost, SimProcess, World
 from rube.sim.world.network.connection import End, Pipe
 from rube.sim.world.network.cuts import Cuts
-from rube.sim.world.network.frames import Frame, Kind
+from rube.sim.world.network.frames import Frame, FrameKind
 from rube.sim.world.network.links import LOOPBACK, Link, Route
 from rube.sim.world.network.tls import TlsFiles
 from rube.transport import ChannelOptions
@@ -152,7 +152,7 @@ class SimFabric:
         # All of them first: an end that hears of it closes the pipe to the other.
         ends = [pipe.receiver for pipe in pipes if isinstance(pipe, Pipe) and pipe.receiver is not None]
         for end in ends:
-            end.arrived(Frame(Kind.RESET))
+            end.arrived(Frame(FrameKind.RESET))
 
     def tls_files(self, host: HostRef) -> TlsFiles:
         """The TLS files of one host."""

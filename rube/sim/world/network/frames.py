@@ -12,7 +12,7 @@ Pairs = tuple[tuple[str, str | bytes], ...]
 """Metadata as it travels."""
 
 
-class Kind(Enum):
+class FrameKind(Enum):
     """The kind of a frame. Its value is in the trace."""
 
     SETTINGS = "settings"
@@ -43,7 +43,7 @@ class Kind(Enum):
 class Frame(NamedTuple):
     """One frame; `end` is the client's half-close. Made of immutable values only: two hosts share no message."""
 
-    kind: Kind
+    kind: FrameKind
     stream: int = 0
     head: tuple[object, ...] = ()
     data: bytes | None = None

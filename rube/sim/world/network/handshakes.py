@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from rube.api.addresses import split_host_port
 from rube.host import ChannelTls, ServerTls
 from rube.sim.world.kernel import SimProcess
-from rube.sim.world.network.frames import Frame, Kind
+from rube.sim.world.network.frames import Frame, FrameKind
 from rube.sim.world.network.tls import (
     HANDSHAKE_S,
     HELLO_BYTES,
@@ -40,7 +40,7 @@ class ClientHandshake:
         self._send = send
         self._failed = failed
         self._verified = False
-        send(Frame(Kind.TLS, head=(HELLO,), data=bytes(HELLO_BYTES)))
+        send(Frame(FrameKind.TLS, head=(HELLO,), data=bytes(HELLO_BYTES)))
 
     def received(self, frame: Frame) -> None:
         kind, value = frame.head
@@ -63,7 +63,7 @@ class ClientHandshake:
             self._failed(fault.value)
             return
         self._verified = True
-        self._send(Frame(Kind.TLS, head=(CERTIFICATE, self._certificate)))
+        self._send(Frame(FrameKind.TLS, head=(CERTIFICATE, self._certificate)))
 
 
 class ServerHandshake:
@@ -98,12 +98,12 @@ class ServerHandshake:
         return self._client.auth_context()
 
     def _show(self) -> None:
-        self._send(Frame(Kind.TLS, head=(CERTIFICATE, self._certificate), data=bytes(HELLO_BYTES)))
+        self._send(Frame(FrameKind.TLS, head=(CERTIFICATE, self._certificate), data=bytes(HELLO_BYTES)))
 
     def _verify(self, certificate: SimCertificate | None) -> None:
         fault = fault_of_client(certificate, self._authorities, self._process)
         if fault is not None:
-            self._send(Frame(Kind.TLS, head=(ALERT, fault.name)))
+            self._send(Frame(FrameKind.TLS, head=(ALERT, fault.name)))
             self._refused()
             return
         self._client = certificate

@@ -20,7 +20,7 @@ from rube.sim.world.kernel import SimProcess
 from rube.sim.world.network.connection import End
 from rube.sim.world.network.context import SimServicerContext
 from rube.sim.world.network.fabric import Listener, SimFabric
-from rube.sim.world.network.frames import Frame, Kind
+from rube.sim.world.network.frames import Frame, FrameKind
 from rube.sim.world.network.handshakes import ServerHandshake
 from rube.transport.addresses import UNIX_PATH_BYTES_MAX, cannot_listen
 from rube.transport.servicer import check_interceptors
@@ -51,7 +51,7 @@ class ServerConnection:
     def greet(self) -> None:
         """Tells the client that the server serves, unless a handshake is still to end."""
         if self.handshake is None or self.handshake.is_done:
-            self._end.send(Frame(Kind.SETTINGS))
+            self._end.send(Frame(FrameKind.SETTINGS))
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
         """The client's certificate; empty in plain text."""
@@ -66,14 +66,14 @@ class ServerConnection:
         self._end.close()
 
     def received(self, frame: Frame) -> None:
-        if frame.kind is Kind.TLS:
+        if frame.kind is FrameKind.TLS:
             if self.handshake is not None:
                 self.handshake.received(frame)
             else:
                 self.lost("a handshake in plain text")
                 self.close()
             return
-        if frame.kind is not Kind.REQUEST:
+        if frame.kind is not FrameKind.REQUEST:
             if (call := self._calls.get(frame.stream)) is not None:
                 call.received(frame)
             return
@@ -161,7 +161,7 @@ class SimServer(aio.Server):
         for address in self._addresses:
             self._fabric.unlisten(address)
         for connection in list(self._connections):
-            connection.send(Frame(Kind.GOAWAY))
+            connection.send(Frame(FrameKind.GOAWAY))
         if grace and self._running:
             try:
                 async with asyncio.timeout(grace):

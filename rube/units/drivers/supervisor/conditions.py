@@ -9,7 +9,7 @@ import os
 import pwd
 from collections.abc import Callable, Sequence
 
-from rube.units.drivers.supervisor.records import Condition
+from rube.units.drivers.supervisor.records import StartCondition
 
 _COMPARISONS: dict[str, Callable[[int], bool]] = {
     "<=": lambda order: order <= 0,
@@ -23,7 +23,7 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _ARCHITECTURES = {"x86_64": "x86-64", "aarch64": "arm64", "i686": "x86", "armv7l": "arm", "ppc64le": "ppc64-le"}
 
 
-def what_is_unmet(conditions: Sequence[Condition]) -> str:
+def what_is_unmet(conditions: Sequence[StartCondition]) -> str:
     """Returns the first condition or assertion that keeps the unit from starting, in words; empty if none does.
 
     All must hold; of those whose value begins with `|` one is enough. Types that are not in JUDGED hold.
@@ -40,7 +40,7 @@ def what_is_unmet(conditions: Sequence[Condition]) -> str:
     return ""
 
 
-def _holds(condition: Condition) -> bool:
+def _holds(condition: StartCondition) -> bool:
     value = condition.value.removeprefix("|").lstrip()
     negated = value.startswith("!")
     value = value.removeprefix("!").lstrip()

@@ -6,7 +6,7 @@ import os
 import signal
 
 from rube.units.drivers.supervisor import processes
-from rube.units.drivers.supervisor.spawn import Report, Spawned
+from rube.units.drivers.supervisor.spawn import Spawned, SpawnReport
 from rube.units.drivers.supervisor.unstoppable import refused_words
 from rube.units.service.effects import Kill
 from rube.units.service.policy import CLD_EXITED, SIGKILL, Exit
@@ -64,7 +64,7 @@ class Family:
             watched.append(self._main_handle)
         return watched
 
-    def reports(self) -> list[tuple[int, Report]]:
+    def reports(self) -> list[tuple[int, SpawnReport]]:
         """Returns the reports of processes since the last call, by pid."""
         found = []
         for pid, spawned in tuple(self._beginning.items()):
@@ -73,7 +73,7 @@ class Family:
                 found.append((pid, report))
         return found
 
-    def last_report(self, pid: int) -> Report | None:
+    def last_report(self, pid: int) -> SpawnReport | None:
         """Returns the report of a process that has ended, unless it was returned before."""
         spawned = self._beginning.pop(pid, None)
         return None if spawned is None else spawned.report(ended=True)

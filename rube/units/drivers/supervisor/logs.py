@@ -5,7 +5,7 @@ before it, `log.2` the one before that, at most LOG_FILES files of at most LOG_B
 writes them). The bytes are the unit's own, standard output and standard error as they came; a line may begin in one
 file and end in the next. Contract, for programs that show logs to people:
 
-    with LogReader(driver.directory_of("rube-system.indexer.service")) as reader:
+    with UnitLogReader(driver.directory_of("rube-system.indexer.service")) as reader:
         show(reader.last(100))      # whole lines; the last one may still lack its newline
         while ...:
             show(reader.more())     # what was printed since; b"" if nothing. Ask again after FOLLOW_POLL_S.
@@ -36,7 +36,7 @@ def log_names() -> list[str]:
     return [LOG, *(f"{LOG}.{number}" for number in range(1, LOG_FILES))]
 
 
-class LogReader:
+class UnitLogReader:
     """A place in one unit's output. It holds the file that it reads open, so that rotation doesn't take it away."""
 
     def __init__(self, directory: str) -> None:
@@ -46,7 +46,7 @@ class LogReader:
         self.gaps = 0
         """How often bytes were gone before they were read."""
 
-    def __enter__(self) -> LogReader:
+    def __enter__(self) -> UnitLogReader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

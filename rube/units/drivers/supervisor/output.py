@@ -94,7 +94,7 @@ class RotatingLog:
             self.lost_bytes = lost
 
 
-class Output:
+class UnitOutput:
     """The pipes that a unit's processes print into, and the log that receives it."""
 
     def __init__(self, directory: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from rube.api import Service, StartLimit, Unit
 from rube.api.times import NS_PER_S
 from rube.units.drivers.supervisor.conditions import JUDGED
-from rube.units.drivers.supervisor.records import Condition, Plan
+from rube.units.drivers.supervisor.records import Plan, StartCondition
 from rube.units.drivers.supervisor.spawn import LIMITS
 from rube.units.service.commandline import CommandLine, parse_commands
 from rube.units.service.policy import Policy, StatusSet
@@ -157,9 +157,11 @@ def limits_of(service: Service) -> list[tuple[str, int]]:
     return [(field.name, int(value)) for field, value in service.limits.ListFields()]
 
 
-def _conditions(unit: Unit, specifiers: Mapping[str, str]) -> tuple[Condition, ...]:
+def _conditions(unit: Unit, specifiers: Mapping[str, str]) -> tuple[StartCondition, ...]:
     return tuple(
-        Condition(type=each.type, value=replace_specifiers(each.value, specifiers), is_assert=getattr(each, "assert"))
+        StartCondition(
+            type=each.type, value=replace_specifiers(each.value, specifiers), is_assert=getattr(each, "assert")
+        )
         for each in unit.condition
     )
 

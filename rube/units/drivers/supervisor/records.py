@@ -21,7 +21,7 @@ LOST_VARIABLE = "RUBE_LOST"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Condition:
+class StartCondition:
     """`type` without `Condition` or `Assert`, such as `PathExists`; `value` with its `|` and `!`."""
 
     type: str = ""
@@ -36,7 +36,7 @@ class Plan:
     policy: Policy = field(default_factory=Policy)
     commands: dict[str, tuple[tuple[str, tuple[str, ...], str], ...]] = field(default_factory=dict)
     """For each Exec list its commands: program, arguments, prefixes."""
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[StartCondition, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     environment_files: tuple[str, ...] = ()
     notify: str = "none"

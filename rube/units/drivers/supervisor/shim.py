@@ -21,10 +21,10 @@ from rube.units.drivers.supervisor import processes
 from rube.units.drivers.supervisor.account import Account
 from rube.units.drivers.supervisor.family import Family
 from rube.units.drivers.supervisor.files import FileError
-from rube.units.drivers.supervisor.output import Output
+from rube.units.drivers.supervisor.output import UnitOutput
 from rube.units.drivers.supervisor.presence import UNIT_VARIABLE
 from rube.units.drivers.supervisor.records import Plan, StateRecord
-from rube.units.drivers.supervisor.spawn import EXIT_RESOURCES, Report, spawn
+from rube.units.drivers.supervisor.spawn import EXIT_RESOURCES, SpawnReport, spawn
 from rube.units.service.commandline import CommandLine
 from rube.units.service.effects import Effect, FindMain, Kill, Load, Spawn
 from rube.units.service.machine import ServiceMachine
@@ -55,7 +55,7 @@ class Shim:
         self.active_ns = 0
         self._wakeup = wakeup
         self._family = Family()
-        self._output = Output(account.directory)
+        self._output = UnitOutput(account.directory)
         self._identity = processes.myself()
         self._notify: NotifySocket | None = None
         self._notes: list[str] = []
@@ -215,7 +215,7 @@ class Shim:
         if self.machine.awaits_pid_file:
             self._find_main(again=True)
 
-    def _take_report(self, pid: int, report: Report) -> None:
+    def _take_report(self, pid: int, report: SpawnReport) -> None:
         """Takes a new process's report of the steps before its program."""
         self._notes_of(report.notes)
         if report.error:

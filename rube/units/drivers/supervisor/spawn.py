@@ -49,7 +49,7 @@ LIMITS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class SpawnReport:
     """A process's report before it ran its program: `error`, if it did not get that far, and notes."""
 
     error: str = ""
@@ -69,7 +69,7 @@ class Spawned:
         """Readable when there is news; closed with the report."""
         self._said = b""
 
-    def report(self, *, ended: bool = False) -> Report | None:
+    def report(self, *, ended: bool = False) -> SpawnReport | None:
         """Returns the report, if the process has run its program, failed to, or `ended`; else None."""
         while True:
             try:
@@ -84,7 +84,7 @@ class Spawned:
         os.close(self.handle)
         lines = self._said.split(b"\n")
         texts = {mark: [line[1:].decode(errors="replace") for line in lines if line[:1] == mark] for mark in _MARKS}
-        return Report(
+        return SpawnReport(
             error="; ".join(texts[FAILED] + texts[PROGRAM] + texts[RESOURCES]),
             is_program=bool(texts[PROGRAM]),
             is_resources=bool(texts[RESOURCES]),

@@ -11,7 +11,7 @@ from rube.api.errors import FailedPreconditionError
 from rube.controllers.driver import READ_BYTES_MAX
 from rube.host import Clock
 from rube.units.drivers.log_lines import TAIL_BYTES_MAX, LineReader, lines_of, responses, tail_of
-from rube.units.drivers.supervisor.logs import FOLLOW_POLL_S, READ_FLAGS, LogReader, log_names
+from rube.units.drivers.supervisor.logs import FOLLOW_POLL_S, READ_FLAGS, UnitLogReader, log_names
 
 
 async def read_logs(directory: str, request: LogsRequest, clock: Clock) -> AsyncIterator[LogsResponse]:
@@ -22,7 +22,7 @@ async def read_logs(directory: str, request: LogsRequest, clock: Clock) -> Async
             "`since` and ask for a number of lines",
             field="since",
         )
-    with LogReader(directory) as reader:
+    with UnitLogReader(directory) as reader:
         lines, gaps = LineReader(), 0
         yield LogsResponse()
         data = reader.last(lines_of(request))
