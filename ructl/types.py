@@ -216,23 +216,44 @@ def diff(
     timeout_s: float | None,
 ) -> None:
     """Shows what a push of .proto files would change in the types, as .proto source: a hunk for each message and enum
-    that differs. Comments and the names of files do not count. Exit code 1 if anything would change.
+    that differs. Of a type with other comments, or with files of other names, it says so. Exit code 1 if anything would
+    change.
 
     \b
     ructl types diff backup.proto
     """
-    from ructl.proto_source import definitions, difference
-
     objects = types_in(files, includes, compiler)
     stored = ask(server_target(server, timeout_s), lambda connection: _stored(connection, objects))
-    lines: dict[str, None] = {}  # types of one file share what they import
-    for after, before in zip(objects, stored, strict=True):
-        old = definitions(_files(before)) if before is not None else {}
-        lines |= dict.fromkeys("\n".join(hunk) for hunk in difference(old, definitions(_files(after))))
-    for hunk in lines:
-        click.echo(hunk)
-    if lines:
+    changes = changes_of(stored, objects)
+    for change in changes:
+        click.echo(change)
+    if changes:
         raise SystemExit(1)
+
+
+def changes_of(stored: Sequence[Object | None], objects: Sequence[Object]) -> list[str]:
+    """Returns what a push of types would change, each change once: types of one file share what they import."""
+    from ructl.proto_source import definitions, difference
+
+    found: dict[str, None] = {}
+    for before, after in zip(stored, objects, strict=True):
+        old = definitions(_files(before)) if before is not None else {}
+        hunks = ["\n".join(hunk) for hunk in difference(old, definitions(_files(after)))]
+        found |= dict.fromkeys(hunks or _beside_definitions(before, after))
+    return list(found)
+
+
+def _beside_definitions(before: Object | None, after: Object) -> list[str]:
+    """Returns what differs of a type whose messages and enums are equal, in one line; none if all is equal."""
+    if before is None or kind_from(before).source == kind_from(after).source:
+        return []
+    old, new = ([file.name for file in _files(obj).file] for obj in (before, after))
+    gone, come = ([name for name in one if name not in other] for one, other in ((old, new), (new, old)))
+    if gone or come:
+        what = f"the names of its files: {', '.join(gone) or 'none'} become {', '.join(come) or 'none'}"
+    else:
+        what = "comments, the order of definitions, or options of files"
+    return [f"{after.metadata.name}: only {what}"]
 
 
 def _files(obj: Object) -> FileDescriptorSet:

@@ -20,6 +20,7 @@ from ructl.formats import parse_json, parse_yaml
 from ructl.output import json_value, yaml_text
 from ructl.places import full_type_name
 from ructl.proto_source import definitions, difference
+from ructl.types import changes_of
 
 PET = """syntax = "proto3";
 package acme;
@@ -196,6 +197,22 @@ def test_a_difference_is_a_hunk_for_each_definition(tmp_path: Path) -> None:
         ["@@ message acme.New @@", "+message New {", "+}"],
     ]
     assert [*difference(versions[0], versions[0])] == []
+
+
+def test_what_differs_beside_definitions_is_said(tmp_path: Path) -> None:
+    def version(source: str, file: str = "pet.proto") -> Object:
+        (tmp_path / file).write_text(source)
+        (obj,) = types_of(compile_protos([str(tmp_path / file)]), [file])
+        return obj
+
+    before = version(PET)
+    assert changes_of([before], [version(PET)]) == []
+    moved = "acme.Pet: only the names of its files: pet.proto become animal.proto"
+    assert changes_of([before], [version(PET, "animal.proto")]) == [moved]
+    commented = "acme.Pet: only comments, the order of definitions, or options of files"
+    assert changes_of([before], [version(PET.replace("message Toy", "// Red.\nmessage Toy"))]) == [commented]
+    (hunk,) = changes_of([before], [version(PET.replace("colour = 1", "color = 1"), "animal.proto")])
+    assert hunk.startswith("@@ message acme.Toy @@")
 
 
 def test_a_short_name_is_found_among_types_of_which_only_that_one_is_read(
