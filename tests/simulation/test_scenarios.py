@@ -154,3 +154,28 @@ def test_a_world_that_ends_logs_nothing(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_an_equal_scenario_gives_an_equal_result() -> None:
     assert _run(SMALL) == _run(SMALL)
+
+
+PLACED = """\
+name: placed
+duration: 12s
+cluster: {nodes: {count: 2}}
+workload:
+  steps:
+    - {at: 2s, put: {name: web-1}}
+    - {at: 6s, stop: {names: [web-1]}}
+expect:
+  - unit: {at: 1s, name: web-1, state: absent}
+  - unit: {at: 5s, name: web-1, state: active, starts_min: 1, starts_max: 1}
+  - unit: {at: 10s, name: web-1, state: inactive}
+  - unit: {at: 10s, name: web-1, state: active}
+"""
+
+
+def test_a_unit_is_found_on_the_node_that_placement_chose() -> None:
+    with Simulation(load_text(PLACED, "placed.yaml")) as simulation:
+        *right, wrong = simulation.run().verdicts[:4]
+    assert [verdict.passed for verdict in right] == [True] * 3
+    assert not wrong.passed
+    (found,) = wrong.offending
+    assert found.startswith("10.000s default/web-1 is inactive on worker-")

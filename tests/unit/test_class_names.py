@@ -43,7 +43,7 @@ REPEATED = {
     "View": "of a controller, and the judges' record of one",
     "WatchBounds": "of a server's responses, and of the watches of a store on etcd",
 }
-"""The meanings of each: two that nobody takes for each other, or one thing and its twin."""
+"""The meanings of each: two that are far apart, or one thing and its twin."""
 
 
 @cache

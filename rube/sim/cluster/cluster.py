@@ -262,14 +262,21 @@ class SimCluster:
         found: T = self._rubelets[node].things[make]
         return found
 
-    def look(self, node: str, namespace: str, name: str) -> tuple[str, int]:
-        """A unit's state as its machine says (`absent` if it is not there), and how often it was started there."""
-        seen = self._rubelets[node].units().get(f"{namespace}/{name}")
+    def look(self, node: str, namespace: str, name: str) -> tuple[str, str, int]:
+        """Returns the machine that has a unit, its state as that says (`absent` if it is not there), and how often it
+        was started there. With an empty node, the first machine that runs it, or else has it, and the starts on all."""
+        unit = f"{namespace}/{name}"
         starts = sum(
-            transition.running and (transition.node, transition.unit) == (node, f"{namespace}/{name}")
+            transition.running and transition.unit == unit and node in ("", transition.node)
             for transition in self.history.transitions
         )
-        return (seen.state if seen else "absent"), starts
+        found = {
+            machine: seen.state
+            for machine in ([node] if node else self.nodes)
+            if (seen := self._rubelets[machine].units().get(unit))
+        }
+        where = min(found, key=lambda machine: found[machine] != "active", default=node)
+        return where, found.get(where, "absent"), starts
 
     def crash_unit(self, node: str, namespace: str, name: str) -> None:
         """The unit's main process dies of a signal. Nothing if it does not run."""

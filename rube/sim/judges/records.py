@@ -329,7 +329,10 @@ class UnitProbe:
     """The state of a unit on a machine at one time."""
 
     at_ns: int
+    asked: str
+    """The machine that it was looked for on; empty: any."""
     node: str
+    """The machine that has it, or should; empty: none has it."""
     unit: str
     state: str
     starts: int

@@ -133,13 +133,14 @@ def unit_state(
     starts_min: int = 0,
     starts_max: int = 0,
 ) -> Verdict:
-    """Checks a finding of that time: the unit's state on the node, whether the node was cut off, how often it
-    started."""
+    """Checks a finding of that time: the unit's state on the node, or wherever it was where the node is empty, whether
+    that node was cut off, and how often the unit started."""
     name = "unit"
     found = next(
-        (probe for probe in history.probes if (probe.at_ns, probe.node, probe.unit) == (at_ns, node, unit)), None
+        (probe for probe in history.probes if (probe.at_ns, probe.asked, probe.unit) == (at_ns, node, unit)), None
     )
-    held = f"{unit} is {state or 'anything'} on {node} at {time_text(at_ns)}"
+    place = f" on {node}" if node else ""
+    held = f"{unit} is {state or 'anything'}{place} at {time_text(at_ns)}"
     if cut_off:
         held += ", while the node is cut off"
     if starts_min:
@@ -147,12 +148,12 @@ def unit_state(
     if starts_max:
         held += f", after no more than {many(starts_max, 'start')}"
     if found is None:
-        return Verdict(check=name, passed=False, text=f"{unit} was not looked at on {node} at {time_text(at_ns)}")
+        return Verdict(check=name, passed=False, text=f"{unit} was not looked at{place} at {time_text(at_ns)}")
     offending: list[str] = []
     if state and found.state != state:
-        offending.append(f"{time_text(at_ns)} {unit} is {found.state} on {node}")
+        offending.append(f"{time_text(at_ns)} {unit} is {found.state} on {found.node or 'every node'}")
     if cut_off and not found.cut_off:
-        offending.append(f"{time_text(at_ns)} {node} is not cut off")
+        offending.append(f"{time_text(at_ns)} {found.node or 'its node'} is not cut off")
     if found.starts < starts_min or found.starts > (starts_max or found.starts):
         offending.append(f"{time_text(at_ns)} {unit} was started {found.starts} times")
     return judge(name, held, offending)

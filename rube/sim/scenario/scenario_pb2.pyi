@@ -1872,6 +1872,7 @@ class UnitState(_message.Message):
     STARTS_MIN_FIELD_NUMBER: _builtins.int
     STARTS_MAX_FIELD_NUMBER: _builtins.int
     node: _builtins.str
+    """Default: wherever it is then."""
     name: _builtins.str
     namespace: _builtins.str
     """Default: `default`."""
@@ -1880,7 +1881,7 @@ class UnitState(_message.Message):
     cut_off: _builtins.bool
     """The node is cut off at that time."""
     starts_min: _builtins.int
-    """So often at least it was started on this node since the world began: reboots don't reset the count."""
+    """So often at least it was started on this node, or on any, since the world began: reboots don't reset the count."""
     starts_max: _builtins.int
     """And so often at most. Default: any number of times."""
     @_builtins.property

@@ -141,14 +141,15 @@ class Simulation:
         at_ns = unit.at.ToNanoseconds()
 
         def look() -> None:
-            state, starts = self.cluster.look(unit.node, unit.namespace, unit.name)
+            node, state, starts = self.cluster.look(unit.node, unit.namespace, unit.name)
             probe = UnitProbe(
                 at_ns=at_ns,
-                node=unit.node,
+                asked=unit.node,
+                node=node,
                 unit=f"{unit.namespace}/{unit.name}",
                 state=state,
                 starts=starts,
-                cut_off=self.cluster.faults.is_cut_off(unit.node),
+                cut_off=bool(node) and self.cluster.faults.is_cut_off(node),
             )
             self.cluster.history.probes.append(probe)
 

@@ -424,7 +424,8 @@ def _expectation(expectation: Expectation, path: Path, scenario: Scenario, nodes
 
 def _unit_state(unit: UnitState, path: Path, scenario: Scenario, nodes: list[str], source: Source) -> None:
     _time(unit.at, (*path, "at"), scenario, source)
-    check_known("node", unit.node, nodes, (*path, "node"), source)
+    if unit.node:
+        check_known("node", unit.node, nodes, (*path, "node"), source)
     _known_unit(unit.name, (*path, "name"), scenario, source)
     if unit.starts_max and unit.starts_min > unit.starts_max:
         source.error((*path, "starts_max"), f"fewer than starts_min, {unit.starts_min}")

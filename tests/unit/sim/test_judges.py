@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from rube.sim.judges import (
     Cut,
@@ -106,10 +107,23 @@ def _probed(history: History, **wanted: object) -> Verdict:
     return unit_state(history, **arguments)  # type: ignore[arg-type]
 
 
+def _probe(**found: Any) -> UnitProbe:
+    there: dict[str, Any] = {"asked": "n1", "node": "n1", "state": "active", "starts": 2, "cut_off": False}
+    return UnitProbe(at_ns=3 * S, unit="default/web", **there | found)
+
+
+def test_a_unit_is_looked_for_wherever_it_is() -> None:
+    history = History(probes=[_probe(asked="", node="n2"), _probe(asked="n1", node="n1", state="absent")])
+    assert _probed(history, node="", starts_min=2).text == "default/web is active at 3.000s, after 2 or more starts"
+    _violated(_probed(history, node="", cut_off=True), "n2 is not cut off")
+    _violated(_probed(history, node="", state="failed"), "is active on n2")
+    _violated(_probed(history, node="n1"), "is absent on n1")
+    nowhere = History(probes=[_probe(asked="", node="", state="absent", starts=0)])
+    _violated(_probed(nowhere, node=""), "is absent on every node")
+
+
 def test_unit_state() -> None:
-    history = History(
-        probes=[UnitProbe(at_ns=3 * S, node="n1", unit="default/web", state="active", starts=2, cut_off=False)]
-    )
+    history = History(probes=[_probe()])
     assert _probed(history, starts_min=2).passed
     _violated(_probed(history, state="failed"), "is active on n1")
     _violated(_probed(history, starts_min=3), "was started 2 times")
