@@ -30,6 +30,8 @@ REPEATED = {
     "Page": "of a list; of the port that answers browsers",
     "Position": "in a text; in the changes of a store",
     "Reads": "those that wait for a member's log, for a term's heartbeats; those of a store on SQL",
+    "Recorder": "of a simulated world's history; of the attempts that are judged for linearizability",
+    "Refused": "a call of a controller; an operation on a model",
     "RefusedError": "a request that a SQL server, or one of HTTP/2, did not carry out",
     "Result": "of a simulation; of a service, by systemd's word",
     "Selection": "the objects of a filter, in a server and for the judges",
@@ -41,6 +43,7 @@ REPEATED = {
     "Term": "of a leader, and the judges' record of one",
     "TooLargeError": "a message of HTTP/2 that is larger than its reader takes",
     "View": "of a controller, and the judges' record of one",
+    "Violation": "of a type's rules; of linearizability",
     "WatchBounds": "of a server's responses, and of the watches of a store on etcd",
 }
 """The meanings of each: two that are far apart, or one thing and its twin."""
