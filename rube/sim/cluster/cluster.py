@@ -391,7 +391,7 @@ class SimCluster:
             specs=self._specs,
         )
 
-    def _seen(self) -> dict[str, dict[str, convergence.Seen]]:
+    def _seen(self) -> dict[str, dict[str, convergence.SeenUnit]]:
         return {name: program.units() for name, program in self._rubelets.items()}
 
     def _disturb(self, node: str, namespace: str, name: str, kind: str) -> None:
