@@ -71,7 +71,7 @@ class ClusterMachine(RuleBasedStateMachine):
         assert sorted(bound) == sorted(self.wanted)
         for name, (node, running) in sorted(self.wanted.items()):
             assert node in ("", bound[name]), f"{name} was moved from {node} to {bound[name]}"
-            _, state, _ = self.cluster.look(bound[name], "default", name)
+            state, _ = self.cluster.look(bound[name], "default", name)
             assert state == ("active" if running else "inactive"), f"{name} on {node} is {state}"
 
     def _verdicts(self) -> list[Verdict]:

@@ -262,21 +262,23 @@ class SimCluster:
         found: T = self._rubelets[node].things[make]
         return found
 
-    def look(self, node: str, namespace: str, name: str) -> tuple[str, str, int]:
-        """Returns the machine that has a unit, its state as that says (`absent` if it is not there), and how often it
-        was started there. With an empty node, the first machine that runs it, or else has it, and the starts on all."""
+    def look(self, node: str, namespace: str, name: str) -> tuple[str, int]:
+        """A unit's state as its machine says (`absent` if it is not there), and how often it was started there.
+
+        With an empty node: on the first machine that runs it, or else has it, and how often on all together."""
         unit = f"{namespace}/{name}"
         starts = sum(
             transition.running and transition.unit == unit and node in ("", transition.node)
             for transition in self.history.transitions
         )
-        found = {
-            machine: seen.state
-            for machine in ([node] if node else self.nodes)
-            if (seen := self._rubelets[machine].units().get(unit))
-        }
-        where = min(found, key=lambda machine: found[machine] != "active", default=node)
-        return where, found.get(where, "absent"), starts
+        seen = self._rubelets[where].units().get(unit) if (where := node or self.machine_of(namespace, name)) else None
+        return (seen.state if seen else "absent"), starts
+
+    def machine_of(self, namespace: str, name: str) -> str:
+        """Returns the first machine that runs a unit, or else the first that has it; empty: none has it."""
+        machines = {node: rubelet.units().get(f"{namespace}/{name}") for node, rubelet in self._rubelets.items()}
+        states = {node: seen.state for node, seen in machines.items() if seen}
+        return min(states, key=lambda node: states[node] != "active", default="")
 
     def crash_unit(self, node: str, namespace: str, name: str) -> None:
         """The unit's main process dies of a signal. Nothing if it does not run."""

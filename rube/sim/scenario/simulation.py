@@ -141,7 +141,8 @@ class Simulation:
         at_ns = unit.at.ToNanoseconds()
 
         def look() -> None:
-            node, state, starts = self.cluster.look(unit.node, unit.namespace, unit.name)
+            node = unit.node or self.cluster.machine_of(unit.namespace, unit.name)
+            state, starts = self.cluster.look(unit.node, unit.namespace, unit.name)
             probe = UnitProbe(
                 at_ns=at_ns,
                 asked=unit.node,
