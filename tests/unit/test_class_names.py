@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CLASS = re.compile(r"^ *class ([A-Z]\w*)", re.MULTILINE)
 REPEATED = {
+    "Access": "the rights of a caller; how a SQLite file is opened",
+    "Asked": "what a caller asks to do; the judges' record of a question",
     "Backend": "what a server's verbs use; a kind of store",
     "Call": "a call of a function in CEL; a call of gRPC",
     "Change": "a change of one object, as the store and as a client's cache see it",
@@ -19,6 +21,7 @@ REPEATED = {
     "Directive": "a line of a script of Raft's; a line of a unit file",
     "Endpoints": "the servers of a client of Rube's; those of a client of etcd's",
     "Follower": "what keeps a copy of objects, in `ructl` and in the judges' records",
+    "Gate": "of a type that is pushed; of a caller's rights",
     "Identity": "of a node, of a store, and of a certificate",
     "Leadership": "of a controller's leader; the judges' record of one of a group",
     "Link": "the way to another host: of a group's member, and of the simulated network",
@@ -28,6 +31,7 @@ REPEATED = {
     "Operator": "of a label selector; a person who looks after a simulated group",
     "Outcome": "of a write: the server's, and the judges' record",
     "Page": "of a list; of the port that answers browsers",
+    "Policy": "of rights; of a service's restarts",
     "Position": "in a text; in the changes of a store",
     "Reads": "those that wait for a member's log, for a term's heartbeats; those of a store on SQL",
     "Recorder": "of a simulated world's history; of the attempts that are judged for linearizability",
@@ -36,6 +40,7 @@ REPEATED = {
     "Result": "of a simulation; of a service, by systemd's word",
     "Selection": "the objects of a filter, in a server and for the judges",
     "Shape": "of a field: for its owners, for its rules; of a watch's filter",
+    "Sight": "what a caller may see; what a client has seen, for the judges",
     "Snapshot": "of an engine; of the types that a write is decided with",
     "Step": "of a path, of a trace, of a history",
     "Storage": "that a host has; that Raft asks for its log, by etcd's word",
