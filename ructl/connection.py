@@ -182,7 +182,7 @@ def ask(target: Target, main: Callable[[Connection], Coroutine[Any, Any, T]]) ->
     from rube.client.blocking import BlockingClient
 
     try:
-        with BlockingClient(target.endpoints, target.timeout_s) as client:
+        with BlockingClient(target.endpoints, target.timeout_s, target.tls) as client:
             main(Connection(cast("Client", client), target)).send(None)
     except StopIteration as ended:
         return cast(T, ended.value)
@@ -202,7 +202,11 @@ def run(target: Target, main: Callable[[Connection], Coroutine[Any, Any, T]]) ->
 
     async def connected() -> T:
         host = Host(
-            name="ructl", clock=RealClock(), network=GrpcNetwork(), storage=_NoStorage(), random=RealRandomness()
+            name="ructl",
+            clock=RealClock(),
+            network=GrpcNetwork(tls=target.tls),
+            storage=_NoStorage(),
+            random=RealRandomness(),
         )
         # Repeating what never reached one server is for the next one; a user sees an error sooner than the last try.
         config = ClientConfig(
@@ -226,6 +230,8 @@ def explain(error: RubeError, target: Target) -> RubeError:
     if _is_from_server(error):
         return error
     match error:
+        case NotSentError() if "tls" in error.metadata:
+            return NotSentError(f"no connection to {target}: {error.metadata['why']}", **error.metadata)
         case NotSentError() if "silent" in error.metadata:
             return NotSentError(_hangs(target), **error.metadata)
         case NotSentError():
