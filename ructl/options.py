@@ -31,6 +31,8 @@ class Target:
 
     endpoints: tuple[str, ...]
     timeout_s: float
+    stale: bool = False
+    """A relay may answer with what it has, however old."""
     is_node: bool = False
     tls: ChannelTls | None = None
 
@@ -243,6 +245,15 @@ def at_revision_option(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.IntRange(min=1),
         metavar="N",
         help="As it was at this revision, as far back as the store goes ('ructl history').",
+    )(command)
+
+
+def stale_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --stale."""
+    return click.option(
+        "--stale",
+        is_flag=True,
+        help="What a relay has, however old, also while its apiservers are away; stderr says how old.",
     )(command)
 
 
