@@ -19,6 +19,7 @@ from rube.api.errors import (
     UnimplementedError,
 )
 from rube.api.keys import ObjectKey
+from rube.api.times import NS_PER_S
 from ructl.options import Target
 from ructl.places import hint_of_type_word, short_name
 from ructl.query import Query
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # gRPC is loaded by a command that calls a server, and by no 
         DeleteRequest,
         DeleteResponse,
         FieldOwners,
+        GetResponse,
         HistoryRequest,
         HistoryResponse,
         ListRequest,
@@ -50,6 +52,8 @@ if TYPE_CHECKING:  # gRPC is loaded by a command that calls a server, and by no 
     from rube.host import Engine
     from rube.transport.errors import Pairs
 
+# Past this age, stderr tells the age of a relay's answer.
+_OLD_S = 5.0
 T = TypeVar("T")
 W = TypeVar("W", "PutRequest", "ApplyRequest", "PatchRequest", "DeleteRequest", "UpdateLifecycleRequest")
 
@@ -60,6 +64,7 @@ class Connection:
     def __init__(self, client: Client, target: Target) -> None:
         self._client = client
         self.target = target
+        self._told_age = False
 
     async def put(self, request: PutRequest) -> PutResponse:
         return await self._answer(self._client.put(self._named(request)))
@@ -87,7 +92,9 @@ class Connection:
         """The object, at that revision if it is not 0."""
         from rube.api import GetRequest
 
-        response = await self._answer(self._client.get(GetRequest(key=key.to_proto(), revision=revision)))
+        request = GetRequest(key=key.to_proto(), revision=revision, min_revision=self._min_revision(revision))
+        response = await self._answer(self._client.get(request))
+        self._tell_age(response)
         return response.object
 
     async def history(self, request: HistoryRequest) -> HistoryResponse:
@@ -100,7 +107,10 @@ class Connection:
 
     async def list_objects(self, query: Query) -> list[Object]:
         """The objects that match, by key, as of one revision."""
-        response = await self._answer(self._client.list_objects(query.list_request()))
+        request = query.list_request()
+        request.min_revision = self._min_revision(request.revision)
+        response = await self._answer(self._client.list_objects(request))
+        self._tell_age(response)
         return [obj for obj in response.items if query.matches(obj)]
 
     async def find(self, query: Query) -> list[Object]:
@@ -156,6 +166,23 @@ class Connection:
         except RubeError as error:
             raise explain(error, self.target) from error
 
+    def _min_revision(self, revision: int) -> int:
+        """Returns a read's `min_revision`: any is new enough where old answers may be; a read of the past has none."""
+        return int(self.target.stale and not revision)
+
+    def _tell_age(self, response: GetResponse | ListResponse) -> None:
+        """Says, once, that a relay has answered without its apiservers, or long after it heard from them."""
+        freshness = response.freshness
+        age_s = freshness.age.ToNanoseconds() / NS_PER_S
+        if self._told_age or not (freshness.upstream_away or age_s > _OLD_S):
+            return
+        self._told_age = True
+        why = "whose apiservers are away" if freshness.upstream_away else "which is behind its apiservers"
+        click.echo(
+            f"ructl: {self.target} is a relay {why}: this is as of revision {response.revision}, {age_s:.0f} s ago",
+            err=True,
+        )
+
     def _named(self, request: W) -> W:
         """Returns a write with an id where it needs one, so that the next server may be asked after a lost answer."""
         from rube.client.retries import is_conditional
@@ -182,7 +209,7 @@ def ask(target: Target, main: Callable[[Connection], Coroutine[Any, Any, T]]) ->
     from rube.client.blocking import BlockingClient
 
     try:
-        with BlockingClient(target.endpoints, target.timeout_s) as client:
+        with BlockingClient(target.endpoints, target.timeout_s, target.tls) as client:
             main(Connection(cast("Client", client), target)).send(None)
     except StopIteration as ended:
         return cast(T, ended.value)
@@ -202,7 +229,11 @@ def run(target: Target, main: Callable[[Connection], Coroutine[Any, Any, T]]) ->
 
     async def connected() -> T:
         host = Host(
-            name="ructl", clock=RealClock(), network=GrpcNetwork(), storage=_NoStorage(), random=RealRandomness()
+            name="ructl",
+            clock=RealClock(),
+            network=GrpcNetwork(tls=target.tls),
+            storage=_NoStorage(),
+            random=RealRandomness(),
         )
         # Repeating what never reached one server is for the next one; a user sees an error sooner than the last try.
         config = ClientConfig(
@@ -226,6 +257,8 @@ def explain(error: RubeError, target: Target) -> RubeError:
     if _is_from_server(error):
         return error
     match error:
+        case NotSentError() if "tls" in error.metadata:
+            return NotSentError(f"no connection to {target}: {error.metadata['why']}", **error.metadata)
         case NotSentError() if "silent" in error.metadata:
             return NotSentError(_hangs(target), **error.metadata)
         case NotSentError():

@@ -80,18 +80,20 @@ def use(name: str) -> None:
 @command.command("set", short_help="Make a context, or change its servers.")
 @click.argument("name", shell_complete=complete_contexts)
 @click.option("--server", metavar="HOST:PORT", required=True, help="The apiserver; several with commas.")
-def set_(name: str, server: str) -> None:
+@click.option("--tls", metavar="DIR", help="The directory of ca.pem, cert.pem and key.pem; '' for plain text.")
+def set_(name: str, server: str, tls: str | None) -> None:
     """Makes a context, or changes its servers.
 
     \b
     ructl context set prod --server 10.0.0.1:7823,10.0.0.2:7823
+    ructl context set prod --server 10.0.0.1:7823 --tls ~/rube/admin
     """
     servers = tuple(part.strip() for part in server.split(","))
     for endpoint in servers:
         check_server(endpoint)
     contexts = _load()
     try:
-        contexts.set(name, servers)
+        contexts.set(name, servers, tls)
         contexts.save()
     except RubeError as error:
         raise click.ClickException(error.message) from error

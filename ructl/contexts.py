@@ -3,20 +3,24 @@
     current: home
     contexts:
       home: {servers: ["127.0.0.1:7823"]}
-      prod: {servers: ["10.0.0.1:7823", "10.0.0.2:7823"], tls: {…}}
+      prod: {servers: ["10.0.0.1:7823", "10.0.0.2:7823"], tls: /home/ada/rube/admin}
+      test: {servers: ["10.0.0.3:7823"], tls: {ca: ~/ca.pem, cert: ~/ada.pem, key: ~/ada.key}}
 
-Fields that this version does not know, such as `tls`, stay as they are.
+Fields that this version does not know stay as they are.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 from rube.api.keys import is_name
 from rube.api.spelling import suggestion
+
+if TYPE_CHECKING:
+    from rube.host import ChannelTls
 
 FILE_MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
@@ -60,11 +64,33 @@ class Contexts:
             raise InvalidArgumentError(f"{self.path}: contexts.{name}.servers is no list of HOST:PORT")
         return tuple(servers)
 
-    def set(self, name: str, servers: tuple[str, ...]) -> None:
-        """Raises InvalidArgumentError for a name that is no DNS label."""
+    def tls(self, name: str) -> ChannelTls | None:
+        """The TLS files of the context: of a directory, or one by one. Raises InvalidArgumentError."""
+        from rube.host.network import ChannelTls, directory_tls
+
+        self.servers(name)
+        found = self._by_name[name].get("tls")
+        if found is None:
+            return None
+        if isinstance(found, str) and found:
+            return directory_tls(os.path.expanduser(found))
+        if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in ("ca", "cert", "key")):
+            raise InvalidArgumentError(
+                f"{self.path}: contexts.{name}.tls is neither a directory nor a mapping of ca, cert and key to files"
+            )
+        return ChannelTls(**{key: os.path.expanduser(found[key]) for key in ("ca", "cert", "key")})
+
+    def set(self, name: str, servers: tuple[str, ...], tls: str | None = None) -> None:
+        """`tls`: a directory; "" for plain text; without it the context's TLS stays. Raises InvalidArgumentError for a
+        name that is no DNS label."""
         if not is_name(name):
             raise InvalidArgumentError(f"{name!r} is no name of a context: use a DNS label, such as prod-1")
-        self._by_name.setdefault(name, {})["servers"] = list(servers)
+        context = self._by_name.setdefault(name, {})
+        context["servers"] = list(servers)
+        if tls:
+            context["tls"] = os.path.abspath(os.path.expanduser(tls))
+        elif tls is not None:
+            context.pop("tls", None)
 
     def use(self, name: str) -> None:
         self.servers(name)

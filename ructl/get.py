@@ -10,7 +10,7 @@ from rube.api import FieldOwners, Object
 from rube.api.errors import NotFoundError
 from rube.api.keys import key_of
 from ructl.connection import Connection, ask
-from ructl.options import at_revision_option, connection_options, output_option, query_options, target
+from ructl.options import at_revision_option, connection_options, output_option, query_options, stale_option, target
 from ructl.output import print_each
 from ructl.query import Query, parse_query
 
@@ -20,6 +20,7 @@ from ructl.query import Query, parse_query
 @output_option("textproto", "spec", "json", "yaml", "table", "wide", "name")
 @click.option("--show-owners", is_flag=True, help="Print also who owns which fields (see 'ructl apply').")
 @at_revision_option
+@stale_option
 @connection_options
 def command(
     type_name: str | None,
@@ -29,6 +30,7 @@ def command(
     output: str,
     show_owners: bool,
     at_revision: int | None,
+    stale: bool,
     server: str | None,
     node_socket: str | None,
     timeout_s: float | None,
@@ -53,7 +55,7 @@ def command(
     query = replace(parse_query(type_name, namespace, labels, names), at_revision=at_revision or 0)
     if replace(query, at_revision=0) == Query(type=query.type):
         raise click.UsageError(f"get needs a name or a selector; for all of them: ructl list -t {query.type}")
-    where = target(server, node_socket, timeout_s)
+    where = replace(target(server, node_socket, timeout_s), stale=stale)
     if show_owners:
         for obj, owners in ask(where, lambda connection: _find_owned(connection, query)):
             print_each([obj], output)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from ructl.connection import ask
-from ructl.options import at_revision_option, connection_options, output_option, query_options, target
+from ructl.options import at_revision_option, connection_options, output_option, query_options, stale_option, target
 from ructl.output import print_list
 from ructl.query import parse_query
 
@@ -16,6 +16,7 @@ from ructl.query import parse_query
 @query_options
 @output_option("table", "wide", "textproto", "spec", "json", "yaml", "name")
 @at_revision_option
+@stale_option
 @connection_options
 def command(
     type_name: str | None,
@@ -24,6 +25,7 @@ def command(
     names: tuple[str, ...],
     output: str,
     at_revision: int | None,
+    stale: bool,
     server: str | None,
     node_socket: str | None,
     timeout_s: float | None,
@@ -40,7 +42,8 @@ def command(
     An empty list is no error.
     """
     query = replace(parse_query(type_name, namespace, labels, names), at_revision=at_revision or 0)
-    found = ask(target(server, node_socket, timeout_s), lambda connection: connection.list_objects(query))
+    where = replace(target(server, node_socket, timeout_s), stale=stale)
+    found = ask(where, lambda connection: connection.list_objects(query))
     print_list(found, output)
     if not found:
         click.echo(f"ructl: nothing matches {query}", err=True)

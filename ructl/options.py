@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,10 +13,14 @@ from rube.api.errors import InvalidArgumentError
 from ructl.completion import complete_contexts, complete_labels, complete_names, complete_namespaces, complete_types
 from ructl.durations import Duration
 
+if TYPE_CHECKING:
+    from rube.host import ChannelTls
+
 SERVER_DEFAULT: Final = "127.0.0.1:7823"
 TIMEOUT_S_DEFAULT: Final = 10.0
 
 _CONTEXT_KEY: Final = "ructl.context"
+_TLS_KEY: Final = "ructl.tls"
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -27,7 +31,10 @@ class Target:
 
     endpoints: tuple[str, ...]
     timeout_s: float
+    stale: bool = False
+    """A relay may answer with what it has, however old."""
     is_node: bool = False
+    tls: ChannelTls | None = None
 
     def __str__(self) -> str:
         return ", ".join(endpoint.removeprefix("unix:") for endpoint in self.endpoints)
@@ -56,6 +63,13 @@ def _server_options(command: Callable[..., Any]) -> Callable[..., Any]:
             callback=_remember_context,
             shell_complete=complete_contexts,
             help="The cluster of this name (see 'ructl context').  [env: RUBE_CONTEXT]",
+        ),
+        click.option(
+            "--tls",
+            metavar="DIR",
+            expose_value=False,
+            callback=_remember_tls,
+            help="Speak mutual TLS with ca.pem, cert.pem and key.pem in there.  [env: RUBE_TLS; or the context's]",
         ),
         click.option(
             "--timeout",
@@ -126,28 +140,40 @@ def target(server: str | None, node_socket: str | None, timeout_s: float | None)
         if not os.path.exists(node_socket):
             raise click.ClickException(f"there is no socket {node_socket}: is this node's rubelet running?")
         return Target(endpoints=(f"unix:{node_socket}",), timeout_s=timeout_s, is_node=True)
+    tls = None
     if server is not None:
         endpoints = tuple(part.strip() for part in server.split(","))
     else:
-        endpoints = _endpoints(context.meta.get(_CONTEXT_KEY))
+        endpoints, tls = _endpoints(context.meta.get(_CONTEXT_KEY))
     for endpoint in endpoints:
         check_server(endpoint)
-    return Target(endpoints=endpoints, timeout_s=timeout_s)
+    return Target(endpoints=endpoints, timeout_s=timeout_s, tls=_given_tls(context) or tls)
 
 
-def _endpoints(context_name: str | None) -> tuple[str, ...]:
-    """The servers of the context that is named, of RUBE_SERVER, of RUBE_CONTEXT, or of the context in use."""
+def _given_tls(context: click.Context) -> ChannelTls | None:
+    """Those of --tls, or of RUBE_TLS."""
+    directory = context.meta.get(_TLS_KEY) or os.environ.get("RUBE_TLS")
+    if not directory:
+        return None
+    from rube.host.network import directory_tls
+
+    return directory_tls(directory)
+
+
+def _endpoints(context_name: str | None) -> tuple[tuple[str, ...], ChannelTls | None]:
+    """The servers of the context that is named, of RUBE_SERVER, of RUBE_CONTEXT, or of the context in use; and the
+    context's TLS files."""
     if not context_name and (address := os.environ.get("RUBE_SERVER")):
-        return tuple(part.strip() for part in address.split(","))
+        return tuple(part.strip() for part in address.split(",")), None
     chosen = context_name or os.environ.get("RUBE_CONTEXT", "")
     from ructl.contexts import config_path, load_contexts
 
     if not chosen and not config_path().exists():
-        return (SERVER_DEFAULT,)
+        return (SERVER_DEFAULT,), None
     try:
         contexts = load_contexts()
         chosen = chosen or contexts.current
-        return contexts.servers(chosen) if chosen else (SERVER_DEFAULT,)
+        return (contexts.servers(chosen), contexts.tls(chosen)) if chosen else ((SERVER_DEFAULT,), None)
     except InvalidArgumentError as error:
         raise click.UsageError(error.message) from error
 
@@ -156,6 +182,11 @@ def _remember_context(context: click.Context, parameter: click.Parameter, value:
     """The one after the command, which is parsed last, wins over the one before it."""
     if value is not None:
         context.meta[_CONTEXT_KEY] = value
+
+
+def _remember_tls(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.meta[_TLS_KEY] = value
 
 
 def check_server(endpoint: str) -> None:
@@ -214,6 +245,15 @@ def at_revision_option(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.IntRange(min=1),
         metavar="N",
         help="As it was at this revision, as far back as the store goes ('ructl history').",
+    )(command)
+
+
+def stale_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --stale."""
+    return click.option(
+        "--stale",
+        is_flag=True,
+        help="What a relay has, however old, also while its apiservers are away; stderr says how old.",
     )(command)
 
 

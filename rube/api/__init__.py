@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 _MODULES = {
     "rube.api_pb2": (
         "ApplyRequest ApplyResponse Bookmark DeleteRequest DeleteResponse Deletion Event Fence FieldOwner FieldOwners "
-        "GetRequest GetResponse HistoryRequest HistoryResponse Key List ListRequest ListResponse LogLine LogsRequest "
-        "LogsResponse Metadata Object OwnerReference PatchRequest PatchResponse Precondition PutRequest PutResponse "
-        "RenewLeaseRequest RenewLeaseResponse "
+        "Freshness GetRequest GetResponse HistoryRequest HistoryResponse Key List ListRequest ListResponse LogLine "
+        "LogsRequest LogsResponse Metadata Object OwnerReference PatchRequest PatchResponse Precondition PutRequest "
+        "PutResponse RenewLeaseRequest RenewLeaseResponse "
         "Selector UpdateLifecycleRequest UpdateLifecycleResponse UpdateStatusRequest UpdateStatusResponse Version "
         "WatchRequest WatchResponse "
     ),

@@ -16,10 +16,11 @@ from rube.cli.controller import (
     keep_controllers,
 )
 from rube.cli.daemon import Stop, announce, end_task, first_of, run_daemon
-from rube.cli.exposure import warn_of_exposure
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, log_level_option
 from rube.cli.real_host import real_host
+from rube.cli.tls import insecure_option, refuse_exposure, tls_options
 from rube.controllers.cluster.controllers import ClusterControllersConfig
+from rube.host import ChannelTls
 from rube.server import ApiServer, ApiServerConfig
 from rube.server.rights.subjects import PlainAccess, RightsConfig
 from rube.store import open_store
@@ -87,6 +88,8 @@ FAILED_GRACE_S = 0.5
     show_default=True,
     help="With --rights: the access of callers on this machine without a certificate.",
 )
+@tls_options
+@insecure_option
 @log_level_option
 def apiserver(
     store_url: str,
@@ -98,6 +101,8 @@ def apiserver(
     history: int,
     rights: bool,
     local: str,
+    tls: ChannelTls | None,
+    insecure: bool,
     log_level: str,
 ) -> None:
     """Serves the API over a store.
@@ -106,6 +111,7 @@ def apiserver(
     Examples:
       rube apiserver --store sqlite:////var/lib/rubeapiserver/store.db
       rube apiserver --store memory: --listen 127.0.0.1:0
+      rube apiserver --listen 0.0.0.0:7823 --tls /etc/rube/server
       rube apiserver --store etcd://10.0.0.1:2379,10.0.0.2:2379/rube
       rube apiserver --store 'raft+sqlite:////var/lib/rubeapiserver/a.db?name=a&members=a=10.0.0.1:7824,b=…,c=…'
 
@@ -115,8 +121,8 @@ def apiserver(
     """
 
     async def main(stop: Stop) -> None:
-        host = real_host(server_kind=server_kind)
-        warn_of_exposure(member_addresses(parse_store_url(store_url)))
+        host = real_host(server_kind=server_kind, tls=tls)
+        refuse_exposure([*member_addresses(parse_store_url(store_url)), *listen], tls, insecure)
         store = await open_store(host, store_url)
         try:
             config = ApiServerConfig(
@@ -129,8 +135,6 @@ def apiserver(
             addresses = await server.start()
             shown = parse_store_url(store_url)  # without its password
             announce(f"rube apiserver: listening on {', '.join(addresses)}, store {shown}, id {store.store_id}")
-            if not rights:
-                warn_of_exposure(addresses)
             memory_url = controllers_url(data, store_url)
             wanted = ClusterControllersConfig(names=controllers, event_ttl_s=event_ttl_s)
             running = asyncio.create_task(keep_controllers(host, [reachable(addresses[0])], memory_url, wanted))

@@ -23,10 +23,11 @@ from rube.api.errors import (
 from rube.cli.daemon import Stop, run_daemon
 from rube.cli.options import check_server, checked
 from rube.cli.real_host import real_host
+from rube.cli.tls import tls_options
 from rube.console import WholeGroup
 from rube.group.group_pb2 import ChangeRequest, ChangeResponse, DescribeRequest, Description, Peer
 from rube.group.group_pb2_grpc import MembersStub
-from rube.host import Host
+from rube.host import ChannelTls, Host
 from rube.transport import rube_error
 from rube.transport.errors import Pairs
 from rube.transport.statuses import DETAILS_KEY
@@ -62,11 +63,15 @@ def _check_name(name: str) -> None:
 
 
 @click.group(cls=WholeGroup)
-def cluster() -> None:
+@tls_options
+@click.pass_context
+def cluster(context: click.Context, tls: ChannelTls | None) -> None:
     """Shows a replicated store's members, and changes them.
 
     A member is one apiserver with a store URL raft+sqlite:///… or raft+rocksdb:///…; any of them can be asked.
+    --tls stands before the command: rube cluster --tls DIR members --member 10.0.0.1:7824
     """
+    context.obj = tls
 
 
 @cluster.command()
@@ -309,7 +314,9 @@ def _table(described: Description) -> str:
 
 
 def _run(command: str, work: Callable[[Host], Any]) -> None:
+    tls: ChannelTls | None = click.get_current_context().obj
+
     async def main(stop: Stop) -> None:
-        await work(real_host())
+        await work(real_host(tls=tls))
 
     sys.exit(run_daemon(f"rube cluster {command}", main, log_level="warning", managed=False))

@@ -14,16 +14,16 @@ import click
 from rube.api.addresses import check_host_port
 from rube.api.errors import InvalidArgumentError, RubeError
 from rube.cli.daemon import Stop, announce, describe, end_task, is_expected, run_daemon
-from rube.cli.exposure import warn_of_exposure
 from rube.cli.options import checked, log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
+from rube.cli.tls import insecure_option, refuse_exposure, tls_options
 from rube.client import Client
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.cluster.garbage import EVENT_TTL_S
 from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
 from rube.group import MemberConfig
-from rube.host import Host
+from rube.host import ChannelTls, Host
 
 _LOG = logging.getLogger("rube.controller")
 RESTART_S = 5.0
@@ -150,6 +150,8 @@ def replicated_config(
     help="All that share the memory, and where each listens for the others: a=HOST:PORT,b=HOST:PORT,c=HOST:PORT.",
 )
 @click.option("--name", metavar="NAME", help="Which of the replicas this is.")
+@tls_options
+@insecure_option
 @log_level_option
 def controller(
     servers: tuple[str, ...],
@@ -158,6 +160,8 @@ def controller(
     event_ttl_s: int,
     replicas: tuple[tuple[str, str], ...] | None,
     name: str | None,
+    tls: ChannelTls | None,
+    insecure: bool,
     log_level: str,
 ) -> None:
     """Runs the cluster controllers alone.
@@ -190,16 +194,17 @@ def controller(
             raise click.UsageError(f"--replicas: {error.message}") from error
 
     async def main(stop: Stop) -> None:
+        host = real_host(tls=tls)
+        refuse_exposure([config.member.listen] if config is not None else [], tls, insecure)
         if config is None or data is not None:
             make_data_directory(Path(data or "."))
         if config is None:
-            running = asyncio.create_task(keep_controllers(real_host(), servers, controllers_url(data or "."), wanted))
+            running = asyncio.create_task(keep_controllers(host, servers, controllers_url(data or "."), wanted))
             announce(f"rube controller: running {', '.join(controllers)} for {', '.join(servers)}")
             await stop.wait()
         else:
-            running = asyncio.create_task(run_replicated(real_host(), servers, config))
+            running = asyncio.create_task(run_replicated(host, servers, config))
             announce(f"rube controller: replica {name} at {config.member.listen}, for {', '.join(servers)}")
-            warn_of_exposure([config.member.listen])
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
         await end_task(running)

@@ -15,9 +15,12 @@ _COMMANDS = {
     "check-history": LazyCommand("rube.cli.check_history", "check_history", "Judge a history of any program's calls."),
     "cluster": LazyCommand("rube.cli.cluster", "cluster", "Look at a replicated store's members, and change them."),
     "controller": LazyCommand("rube.cli.controller", "controller", "Run the cluster controllers alone."),
+    "cert": LazyCommand("rube.cli.certificates", "cert", "Make or renew a certificate of a cluster's CA."),
     "examples": LazyCommand("rube.cli.examples", "examples", "List the examples, or copy them to a directory."),
+    "init": LazyCommand("rube.cli.certificates", "init", "Make a cluster's CA and its first certificates."),
     "new": LazyCommand("rube.cli.new", "new", "Begin a controller of your own."),
     "raft": LazyCommand("rube.cli.raft", "raft", "Try Raft by script, message by message."),
+    "relay": LazyCommand("rube.cli.relay", "relay", "Serve many from one watch of an apiserver."),
     "sim": LazyCommand("rube.cli.sim", "sim", "Run a scenario in the simulated world."),
     "store": LazyCommand("rube.cli.store", "store", "Back up, restore, check, compact and move a store."),
     "systemd-units": LazyCommand(

@@ -17,7 +17,7 @@ from rube.cli.options import make_data_directory
 from rube.cli.real_host import real_host
 from rube.controllers.config import NodeController
 from rube.controllers.nodes import Maker, NodeContext, make_node_controllers
-from rube.host import Host
+from rube.host import ChannelTls, Host
 from rube.rubelet import Rubelet, RubeletConfig, purge_node
 from rube.rubelet.identity import IdentityPolicy
 from rube.store.engines.sqlite_lock import lock_file, place_of
@@ -42,6 +42,7 @@ class RubeletOptions:
     identity_policy: IdentityPolicy
     purge: bool
     log_level: str
+    tls: ChannelTls | None = None
     makers: Sequence[Maker] = ()
     """Those of node controllers beside that of units."""
 
@@ -52,7 +53,7 @@ def run_rubelet(options: RubeletOptions) -> int:
     async def main(stop: Stop) -> None:
         data = options.data
         make_data_directory(data)
-        host = real_host()
+        host = real_host(tls=options.tls)
         kind = choose_driver(options.driver)
         units_driver = make_driver(kind, host, data, bus=options.bus, unit_dir=options.unit_dir)
         boot_id = boot_identity()

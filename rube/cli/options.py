@@ -59,7 +59,8 @@ def make_data_directory(path: Path) -> None:
         ) from error
 
 
-def _servers(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+def parse_servers(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """An option's callback: addresses of servers, repeated or with commas between them."""
     servers = tuple(part.strip() for text in value for part in text.split(","))
     checked(check_server)(context, parameter, servers)
     return servers
@@ -74,6 +75,6 @@ def servers_option(command: F) -> F:
         default=(DEFAULT_ADDRESS,),
         show_default=True,
         envvar="RUBE_SERVER",
-        callback=_servers,
+        callback=parse_servers,
         help="An apiserver; several that serve the same store with commas, or repeat it.  [env: RUBE_SERVER]",
     )(command)

@@ -14,7 +14,9 @@ from rube.api.keys import validate_name
 from rube.cli.drivers import DRIVERS
 from rube.cli.first_process import leave_first_process
 from rube.cli.options import checked, log_level_option, servers_option
+from rube.cli.tls import tls_options
 from rube.console import main as run_program
+from rube.host import ChannelTls
 
 SYSTEM_UNIT_DIR = "/etc/systemd/system"
 
@@ -66,6 +68,7 @@ def default_node() -> str:
     help="Forget who a copied --data directory was, and be a new node; with another --node.",
 )
 @click.option("--purge", is_flag=True, help="Stop and remove all that this rubelet manages, then end.")
+@tls_options
 @log_level_option
 @click.version_option(__version__, prog_name="rubelet")
 def rubelet(
@@ -79,13 +82,14 @@ def rubelet(
     adopt: bool,
     new_identity: bool,
     purge: bool,
+    tls: ChannelTls | None,
     log_level: str,
 ) -> None:
     """Runs this node: keeps a copy of the units bound to it, runs them, reports their status.
 
     \b
     Examples:
-      rubelet --server 10.0.0.1:7823 --node worker-1
+      rubelet --server 10.0.0.1:7823 --node worker-1 --tls /etc/rube/node
       rubelet --server 127.0.0.1:7823 --node worker-1 --data ~/rube/worker-1 --driver supervisor
       rubelet --data ~/rube/worker-1 --driver supervisor --purge
       rubelet --server 10.0.0.1:7823 --node worker-1 --controllers files:files
@@ -112,6 +116,7 @@ def rubelet(
         purge=purge,
         log_level=log_level,
         makers=makers,
+        tls=tls,
     )
     sys.exit(run_rubelet(options))
 

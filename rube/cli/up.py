@@ -13,10 +13,10 @@ from pathlib import Path
 import click
 
 from rube.cli.daemon import Stop, announce, run_daemon
-from rube.cli.exposure import warn_of_exposure
 from rube.cli.lines import say
 from rube.cli.local import LocalCluster, local_cluster
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, make_data_directory
+from rube.cli.tls import insecure_option, refuse_exposure
 from rube.shipped import shipped_directory
 
 NODES_MAX = 20
@@ -39,19 +39,21 @@ NODES_MAX = 20
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep the store and the nodes' data here.  [default: a temporary directory, removed at the end]",
 )
-def up(nodes: int, listen: str, data: Path | None) -> None:
+@insecure_option
+def up(nodes: int, listen: str, data: Path | None, insecure: bool) -> None:
     """Runs a development cluster in the foreground: an apiserver on SQLite and rubelets with supervised units.
 
     Ctrl-C ends it, and every unit with it. With --data, objects are there again the next time.
     """
 
     async def main(stop: Stop) -> None:
+        refuse_exposure([listen], None, insecure)
+        arguments = ["--insecure"] if insecure else []
         with data_directory(data) as directory:
-            async with local_cluster(directory, listen=listen) as cluster:
+            async with local_cluster(directory, listen=listen, apiserver_args=arguments) as cluster:
                 for number in range(1, nodes + 1):
                     await cluster.start_rubelet(f"worker-{number}")
                 announce(what_to_try(cluster))
-                warn_of_exposure([listen])
                 await until_stopped(stop, cluster)
                 say("stopping the daemons and their units …")
 

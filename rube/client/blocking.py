@@ -35,6 +35,7 @@ from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
 from rube.client.config import ClientConfig
 from rube.client.lists import Lists
 from rube.client.retries import Request, is_unknown, may_repeat, outcome
+from rube.host.network import ChannelTls
 from rube.transport.unary import UnaryConnection
 
 Answer = TypeVar(
@@ -62,11 +63,12 @@ class BlockingClient(Lists):
     Every error is a RubeError. `rube.client.retries` decides which calls the next endpoint gets.
     """
 
-    def __init__(self, endpoints: Sequence[str], timeout_s: float) -> None:
+    def __init__(self, endpoints: Sequence[str], timeout_s: float, tls: ChannelTls | None = None) -> None:
         """`endpoints`: `host:port` or `unix:/path`, in order of preference. A call takes at most `timeout_s`."""
         super().__init__(ClientConfig())
         self._endpoints = tuple(endpoints)
         self._timeout_s = timeout_s
+        self._tls = tls
         self._current = 0
         self._connection: UnaryConnection | None = None
 
@@ -136,7 +138,7 @@ class BlockingClient(Lists):
         if self._connection is None or not self._connection.is_usable:
             self.close()
             connected_s = end_s if is_last else min(end_s, time.monotonic() + CONNECT_S_MAX)
-            self._connection = UnaryConnection(self._endpoints[self._current], connected_s)
+            self._connection = UnaryConnection(self._endpoints[self._current], connected_s, self._tls)
         if not is_last and may_repeat(request, DeadlineExceededError("in prospect")):
             now_s = time.monotonic()
             end_s = min(now_s + (end_s - now_s) / 2, now_s + self._config.attempt_s_max)

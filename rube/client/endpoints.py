@@ -33,22 +33,26 @@ class Endpoints:
         """The target that calls go to now."""
         return self._targets[self._current]
 
-    def stub(self) -> ApiAsyncStub:
-        target = self.current
-        stub = self._stubs.get(target)
-        if stub is None:
-            channel = self._channels[target] = self._network.channel(target)
-            stub = self._stubs[target] = ApiStub(channel)
-        return stub
-
     async def connected_stub(self, clock: Clock, timeout_s: float) -> ApiAsyncStub:
         """Returns the current target's stub once there is a connection: begin the call before the next await.
 
         Raises NotSentError.
         """
-        target, stub = self.current, self.stub()
-        await connect(self._channels[target], target, clock, timeout_s)
+        target = self.current
+        channel = await self.connected_channel(clock, timeout_s)
+        stub = self._stubs.get(target)
+        if stub is None:
+            stub = self._stubs[target] = ApiStub(channel)
         return stub
+
+    async def connected_channel(self, clock: Clock, timeout_s: float) -> aio.Channel:
+        """Returns the current target's channel; as `connected_stub`."""
+        target = self.current
+        channel = self._channels.get(target)
+        if channel is None:
+            channel = self._channels[target] = self._network.channel(target)
+        await connect(channel, target, clock, timeout_s)
+        return channel
 
     def rotate(self, failed: str) -> None:
         """Moves on to the next target, unless another call has moved on from `failed` already."""

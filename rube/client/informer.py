@@ -72,6 +72,8 @@ class Informer:
         self._handlers: list[Callable[[Change], None]] = []
         self._progress_handlers: list[Callable[[], None]] = []
         self._connected = False
+        # The position is lost, but not the store that it was of.
+        self._same_history = False
         self._refusal = ""
         self._advanced = asyncio.Event()
         self._failures = FailureLog(_LOG, f"watch of {config.type}")
@@ -135,6 +137,7 @@ class Informer:
             except (CompactedError, StoreChangedError, RevisionAheadError) as error:
                 self._failures.failed(error.message, then="listing again", level=logging.INFO)
                 self._cache.lose_position()
+                self._same_history = isinstance(error, CompactedError)
             except RubeError as error:
                 self._failures.failed(error.message)
             if self._clock.monotonic_ns() - begun_ns >= self._config.backoff_s_max * NS_PER_S:
@@ -178,6 +181,9 @@ class Informer:
             request.store_id = self._cache.store_id
         else:
             request.send_initial = True
+            if self._same_history:  # another server must not show what is older than the copy
+                request.after_revision = self._cache.revision
+                request.store_id = self._cache.store_id
         return request
 
     async def _take(self, batch: Batch) -> None:

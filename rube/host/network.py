@@ -108,6 +108,11 @@ def listen(server: aio.Server, address: str, network: Network) -> int:
     return server.add_secure_port(address, tls)  # type: ignore[arg-type]  # what this port's servers take
 
 
+def directory_tls(directory: str) -> ChannelTls:
+    """Returns the files of an identity in a directory: ca.pem, cert.pem and key.pem."""
+    return ChannelTls(ca=f"{directory}/ca.pem", cert=f"{directory}/cert.pem", key=f"{directory}/key.pem")
+
+
 def chosen_tls(network: Network, target: str, tls: ChannelTls | NoTls | None) -> ChannelTls | None:
     """Returns what a channel to the target uses: for the adapters."""
     if isinstance(tls, NoTls) or target.startswith("unix:"):

@@ -90,7 +90,7 @@ class ApiServer:
             if self._config.rights is not None:
                 self._tasks.append(asyncio.create_task(self._rights.run(), name="rights"))
                 await self._rights.loaded()
-            addresses = tuple(_bind(server, address, self._host.network) for address in self._config.listen)
+            addresses = tuple(bind(server, address, self._host.network) for address in self._config.listen)
             await server.start()
         except BaseException:
             for task in self._tasks:
@@ -143,6 +143,6 @@ class ApiServer:
             await self._standard.shut_down()
 
 
-def _bind(server: aio.Server, address: str, network: Network) -> str:
+def bind(server: aio.Server, address: str, network: Network) -> str:
     port = listen(server, address, network)
     return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"

@@ -1,4 +1,4 @@
-"""The parts of an apiserver that its verbs share."""
+"""The parts of a server that its verbs share."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backend:
-    """The store, and what stands between it and the verbs."""
+class Reads:
+    """The parts that reads need: the store and the types."""
 
-    host: Host
     store: Store
-    writer: IntentWriter
     types: KnownTypes
     config: ApiServerConfig
-    caller: str = ""
-    """The caller, where rights are on and it matters to the answer."""
     sight: Sight | None = None
     """None: the caller may see everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend(Reads):
+    """The parts that writes need, too."""
+
+    host: Host
+    writer: IntentWriter
+    caller: str = ""
+    """The caller, where rights are on and it matters to the answer."""

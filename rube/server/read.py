@@ -10,7 +10,7 @@ from rube.api import GetRequest, GetResponse, ListRequest, ListResponse
 from rube.api.errors import CompactedError, InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
 from rube.api.page_token import PageToken, decode_token, encode_token
-from rube.server.backend import Backend
+from rube.server.backend import Reads
 from rube.server.config import ApiServerConfig
 from rube.server.encoding import get_object, list_item
 from rube.server.filters import ObjectFilter
@@ -24,7 +24,7 @@ from rube.store import Page
 from rube.transport import Encoded
 
 
-async def get(backend: Backend, request: GetRequest) -> Encoded:
+async def get(backend: Reads, request: GetRequest) -> Encoded:
     """Carries out a GetRequest; returns a GetResponse.
 
     Raises NotFoundError (metadata `key`), CompactedError, RevisionAheadError.
@@ -56,7 +56,7 @@ async def get(backend: Backend, request: GetRequest) -> Encoded:
 
 
 async def list_objects(
-    backend: Backend,
+    backend: Reads,
     selection: Selection,
     request: ListRequest,
     narrow: Callable[[ObjectFilter], ObjectFilter] | None = None,

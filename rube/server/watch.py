@@ -4,7 +4,7 @@ revision."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -56,9 +56,18 @@ class Watches:
     a time: a slow client never grows the server.
     """
 
-    def __init__(self, clock: Clock, store: Store, types: KnownTypes, config: ApiServerConfig) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        store: Store,
+        types: KnownTypes,
+        config: ApiServerConfig,
+        beside: Callable[[], bytes] = bytes,
+    ) -> None:
+        """`beside` returns further fields of a watch's first WatchResponse that has a revision."""
         self._clock = clock
         self._store = store
+        self._beside = beside
         self._types = types
         self._cache = EventCache(bytes_max=config.event_cache_bytes_max)
         self._bounds = WatchBounds.of(config)
@@ -102,14 +111,20 @@ class Watches:
             async with aclosing(self._initial(wanted, store_id, after)) as initial:
                 async for response in initial:
                     after = response.revision
-                    yield response.encode()
+                    yield self._first(response) if after else response.encode()
         elif not after:
             after = (await self._store.range(wanted.start, None)).revision
         read = request.send_initial or not request.after_revision
         changes = self._changes(wanted, store_id, after, read=read, told=request.send_initial)
+        first = not request.send_initial
         async with aclosing(changes):
             async for response in changes:
-                yield response.encode()
+                yield self._first(response) if first else response.encode()
+                first = False
+
+    def _first(self, response: EncodedResponse) -> Encoded:
+        encoded, beside = response.encode(), self._beside()
+        return Encoded(encoded.data + beside) if beside else encoded
 
     async def _initial(self, wanted: ObjectFilter, store_id: str, min_revision: int) -> Responses:
         """Yields the objects as of one revision, not older than `min_revision`. The last response ends with the

@@ -40,14 +40,24 @@ async def connect(channel: aio.Channel, target: str, clock: Clock, timeout_s: fl
             state = await _settled(channel)
     except TimeoutError:
         why = await _fault_of_tls(channel)
+        if why:
+            raise _untrusted(target, why) from None
         raise NotSentError(
-            f"there is no connection to {target} after {timeout_s:.3g} s{why and f': {why}'}",
-            why=why or f"no answer within {timeout_s:.3g} s",
+            f"there is no connection to {target} after {timeout_s:.3g} s",
+            why=f"no answer within {timeout_s:.3g} s",
             silent="true",
         ) from None
     if state is not ChannelConnectivity.READY:
-        why = await _fault_of_tls(channel) or await _why_not(channel)
+        if why := await _fault_of_tls(channel):
+            raise _untrusted(target, why)
+        why = await _why_not(channel)
+        if why.endswith(_ENDED_AT_ONCE) and not hasattr(channel, "explain"):
+            raise _untrusted(target, TlsFault.TLS_SERVER.value)
         raise NotSentError(f"there is no connection to {target}: {why}", why=why)
+
+
+def _untrusted(target: str, why: str) -> NotSentError:
+    return NotSentError(f"there is no connection to {target}: {why}", why=why, tls="true")
 
 
 async def _settled(channel: aio.Channel) -> ChannelConnectivity:
@@ -70,7 +80,5 @@ async def _why_not(channel: aio.Channel) -> str:
         await channel.unary_unary(_PROBE, None, None)(b"", timeout=_PROBE_TIMEOUT_S)
     except aio.AioRpcError as error:
         text = error.details() or error.code().name
-        why = text.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")[:_WHY_CHARS_MAX]
-        plain = not hasattr(channel, "explain")
-        return f"{why}: {TlsFault.TLS_SERVER.value}" if plain and why.endswith(_ENDED_AT_ONCE) else why
+        return text.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")[:_WHY_CHARS_MAX]
     return "the connection came too late"

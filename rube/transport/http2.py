@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from rube.api.addresses import check_host_port
+from rube.host.network import ChannelTls
 from rube.transport import hpack
 from rube.transport.addresses import short_address
+from rube.transport.tls_faults import TlsFault
 
 HEADER_BYTES_MAX: Final = 64 * 1024
 _FRAME_BYTES_MAX: Final = 16_384
@@ -25,10 +27,16 @@ _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 7, 8, 9
 _END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 _TABLE_SIZE, _ENABLE_PUSH, _INITIAL_WINDOW_SIZE, _MAX_FRAME_SIZE = 1, 2, 4, 5
 _REFUSED_STREAM: Final = 7
+_TLS_ALERT: Final = b"\x15"
+_PROBE_S_MAX: Final = 1.0
 
 
 class LostError(Exception):
     """The connection cannot be used any more; the text says why."""
+
+
+class UntrustedError(LostError):
+    """TLS refuses the connection, or one side lacks it: the text says what to do."""
 
 
 class RefusedError(Exception):
@@ -112,14 +120,15 @@ class Response:
 
 
 class Http2Connection:
-    """A connection to one server, without TLS. After an error it is of no more use: close it.
+    """A connection to one server. After an error it is of no more use: close it.
 
     Times are of the monotonic clock. A call that is not over at its `end_s` raises TimeoutError, and the operating
     system's errors pass through.
     """
 
-    def __init__(self, target: str, end_s: float) -> None:
-        """Connects to `host:port` or `unix:/path`. Raises LostError for a server that does not speak HTTP/2."""
+    def __init__(self, target: str, end_s: float, tls: ChannelTls | None = None) -> None:
+        """Connects to `host:port` or `unix:/path`. Raises UntrustedError, and LostError for a server that does not
+        speak HTTP/2."""
         self._end_s = end_s
         self._received = bytearray()
         self._window = self._window_of_streams = _WINDOW_INITIAL
@@ -128,9 +137,13 @@ class Http2Connection:
         self._ending = False  # the server takes no further requests
         self._taken = 0
         self._target = target
+        self._nothing_yet: tuple[type[OSError], ...] = (BlockingIOError,)
         self._socket = _connected(target, self._left_s())
         try:
-            self._greet()
+            if tls is None or target.startswith("unix:"):
+                self._greet_in_plain_text()
+            else:
+                self._greet_secured(tls)
         except BaseException:
             self._socket.close()
             raise
@@ -169,7 +182,7 @@ class Http2Connection:
                     self._received += part
                 else:
                     return False
-        except BlockingIOError:
+        except self._nothing_yet:
             return True
         except (OSError, LostError, RefusedError):
             return False
@@ -177,6 +190,39 @@ class Http2Connection:
 
     def _has_frame(self) -> bool:
         return len(self._received) >= 9 and len(self._received) >= 9 + int.from_bytes(self._received[:3])
+
+    def _greet_in_plain_text(self) -> None:
+        try:
+            self._greet()
+        except (LostError, ConnectionError) as error:
+            # A server with TLS closes, or answers with an alert.
+            if not self._target.startswith("unix:") and bytes(self._received[:1]) in (b"", _TLS_ALERT):
+                raise UntrustedError(TlsFault.TLS_SERVER.value) from error
+            raise
+
+    def _greet_secured(self, tls: ChannelTls) -> None:
+        """Raises UntrustedError."""
+        import ssl  # a quarter of the time that a command without it takes
+
+        from rube.transport.tls import client_context
+        from rube.transport.tls_probe import describe_fault, explain, is_plain
+
+        self._nothing_yet = (BlockingIOError, ssl.SSLWantReadError)
+        host = check_host_port(self._target)[0].strip("[]")
+        try:
+            self._socket = client_context(tls).wrap_socket(
+                self._socket, server_hostname=host, suppress_ragged_eofs=False
+            )
+            self._greet()  # the server's refusal comes after the client's part of the handshake
+        except (ssl.SSLEOFError, ConnectionError) as error:
+            # The server may have closed before its alert was read: ask again, and send nothing.
+            raise UntrustedError(explain(self._target, tls, _PROBE_S_MAX) or TlsFault.REFUSED.value) from error
+        except ssl.SSLError as error:
+            raise UntrustedError(describe_fault(error)) from error
+        except TimeoutError as error:
+            if is_plain(self._target, _PROBE_S_MAX):
+                raise UntrustedError(TlsFault.PLAIN_SERVER.value) from error
+            raise
 
     def _greet(self) -> None:
         """Sends this side's settings and waits for the server's: what answers with them speaks HTTP/2."""

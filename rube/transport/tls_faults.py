@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-_GIVE_FILES: Final = "give this client its files with --tls DIR (--tls-ca, --tls-cert, --tls-key)"
+_GIVE_FILES: Final = "give this client its certificate with --tls DIR"
 
 
 class TlsFault(Enum):
@@ -25,8 +25,8 @@ class TlsFault(Enum):
         f"by its clock: {_GIVE_FILES}"
     )
     UNKNOWN_AUTHORITY = (
-        "the server's certificate is not of the CA that this client trusts: is this the right server? If so, give the "
-        "CA of its cluster with --tls-ca"
+        "the server's certificate is not of the CA that this client trusts: is this the right server? If so, take the "
+        "ca.pem of its cluster"
     )
     EXPIRED = (
         "by this machine's clock the server's certificate has expired: renew it on the server, or set the clock here"

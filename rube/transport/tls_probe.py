@@ -38,6 +38,7 @@ _BY_ALERT: Final = {
 }
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 _SETTINGS: Final = 4
+_REFUSAL_S_MAX: Final = 0.5
 
 
 def fault_of(error: ssl.SSLError) -> TlsFault | None:
@@ -86,9 +87,12 @@ def _handshake(target: str, tls: ChannelTls, timeout_s: float) -> str:
         _connected(target, timeout_s) as raw,
         context.wrap_socket(raw, server_hostname=host.strip("[]"), suppress_ragged_eofs=False) as secured,
     ):
-        secured.sendall(_PREFACE)  # in TLS 1.3 the server's refusal comes after the client's handshake
+        # In TLS 1.3 the refusal comes after the client's handshake. What is sent before it is read may lose it.
+        secured.settimeout(min(timeout_s, _REFUSAL_S_MAX))
         try:
             return "" if secured.recv(9) else TlsFault.REFUSED.value
+        except TimeoutError:
+            return ""
         except (ssl.SSLEOFError, ConnectionError):
             return TlsFault.REFUSED.value
 

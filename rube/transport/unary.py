@@ -1,7 +1,7 @@
 """Unary calls of gRPC without grpc and asyncio, for a program that makes a few and ends.
 
-To import those two costs such a program more than all else that it does (docs/decisions/ructl-start.md). No TLS, no
-compression, one call at a time.
+To import those two costs such a program more than all else that it does (docs/decisions/ructl-start.md). It has no
+compression, and one call at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Final
 from urllib.parse import unquote
 
 from rube.api.errors import DeadlineExceededError, NotDoneError, NotSentError, ResourceExhaustedError, UnavailableError
-from rube.transport.http2 import Http2Connection, LostError, RefusedError, Response, TooLargeError
+from rube.host.network import ChannelTls
+from rube.transport.http2 import Http2Connection, LostError, RefusedError, Response, TooLargeError, UntrustedError
 from rube.transport.statuses import DETAILS_KEY, status_error
 
 MESSAGE_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -63,19 +64,23 @@ class EndedCall(Exception):
 class UnaryConnection:
     """A connection to one server."""
 
-    def __init__(self, target: str, end_s: float) -> None:
+    def __init__(self, target: str, end_s: float, tls: ChannelTls | None = None) -> None:
         """Connects to `host:port` or `unix:/path` until `end_s` on the monotonic clock. Raises NotSentError."""
         begun_s = self._rested_s = time.monotonic()
         self._target = target
+        self._scheme = "http" if tls is None or target.startswith("unix:") else "https"
         self._closed = False
         try:
-            self._connection = Http2Connection(target, end_s)
+            self._connection = Http2Connection(target, end_s, tls)
         except TimeoutError:
             why = f"no answer within {end_s - begun_s:.3g} s"
             raise NotSentError(f"there is no connection to {target}: {why}", why=why, silent="true") from None
         except RefusedError:
             why = "it takes no more calls"
             raise NotSentError(f"there is no connection to {target}: {why}", why=why) from None
+        except UntrustedError as error:
+            why = str(error)
+            raise NotSentError(f"there is no connection to {target}: {why}", why=why, tls="true") from error
         except (OSError, LostError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise NotSentError(f"there is no connection to {target}: {why}", why=why) from error
@@ -98,7 +103,7 @@ class UnaryConnection:
         left_ms = max(1, min(round((end_s - time.monotonic()) * 1000), _TIMEOUT_MS_MAX))
         headers = (
             (":method", "POST"),
-            (":scheme", "http"),
+            (":scheme", self._scheme),
             (":path", path),
             (":authority", "localhost" if self._target.startswith("unix:") else self._target),
             ("te", "trailers"),

@@ -276,10 +276,11 @@ def test_the_daemons_of_the_readme_start_as_pasted(tmp_path: Path) -> None:
     text = block.text.replace("/var/lib/rubeapiserver/store.db", str(tmp_path / "store.db"))
     text = text.replace("10.0.0.1:7823", f"127.0.0.1:{port}")
     text = text.replace("rubelet ", f"rubelet --data {tmp_path / 'node'} --driver supervisor ")
+    text += "\nexport RUBE_TLS=~/rube/admin"
     text += "\nfor i in $(seq 60); do ructl wait -t Node worker-1 --for ready 2>/dev/null && break; sleep 0.5; done\n"
     shell = subprocess.Popen(
         ["bash", "-c", text + "ructl get -t Node worker-1 -o name; kill $(jobs -p); wait"],
-        env=environment(tmp_path, f"127.0.0.1:{port}"),
+        env={**environment(tmp_path, f"127.0.0.1:{port}"), "HOME": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -20,12 +20,12 @@ def test_an_exception_in_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     list_objects = service.list_objects
     calls = 0
 
-    async def wrong(backend: Any, selection: Any, request: ListRequest) -> Encoded:
+    async def wrong(backend: Any, selection: Any, request: ListRequest, *more: Any) -> Encoded:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise KeyError("leader")
-        return await list_objects(backend, selection, request)
+        return await list_objects(backend, selection, request, *more)
 
     monkeypatch.setattr(service, "list_objects", wrong)
     steps = "  steps:\n    - {at: 5s, every: 1s, times: 5, list: {page_size: 1}}\n"

@@ -43,8 +43,8 @@ def test_the_shipped_code_holds() -> None:
 def _after_list(monkeypatch: pytest.MonkeyPatch, change: Callable[[ListRequest, ListResponse], None]) -> None:
     list_objects = service.list_objects
 
-    async def wrong(backend: Any, selection: Any, request: ListRequest) -> ListResponse:
-        response = ListResponse.FromString((await list_objects(backend, selection, request)).data)
+    async def wrong(backend: Any, selection: Any, request: ListRequest, *more: Any) -> ListResponse:
+        response = ListResponse.FromString((await list_objects(backend, selection, request, *more)).data)
         if request.type == "api.systemd.Unit":
             change(request, response)
         return response

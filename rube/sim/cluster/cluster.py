@@ -17,7 +17,7 @@ observers' events and the units that ran, for rube.sim.judges.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ from rube.controllers.nodes import Maker
 from rube.sim.cluster import convergence
 from rube.sim.cluster.commit_log import CommitLog
 from rube.sim.cluster.controller_group import ControllerMemberProgram
-from rube.sim.cluster.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
+from rube.sim.cluster.daemons import API_PORT, ApiserverProgram, Recorder, RelayProgram, RubeletProgram
 from rube.sim.cluster.disasters import Disasters
 from rube.sim.cluster.durability import DurablePairs
 from rube.sim.cluster.faults import Faults
@@ -97,6 +97,7 @@ class SimCluster:
         self._recorder = Recorder(self.history, lambda: self.world.now_ns, world.trace, self._commit_log)
         self._machines: dict[str, Machine] = {}
         self._apiservers: dict[str, ApiserverProgram] = {}
+        self._relays: list[str] = []
         self._rubelets: dict[str, RubeletProgram] = {}
         self._specs: dict[tuple[str, str], Unit] = {}
         self._users_made = 0
@@ -149,6 +150,21 @@ class SimCluster:
         machine.start()
         return machine.host
 
+    def add_relay(
+        self, name: str = "relay-1", *, history_revisions: int = 10_000, lookback_revisions: int = 1_000
+    ) -> SimHost:
+        """A host with a relay of the apiservers, started. Add them first, and the nodes after it: they use relays
+        alone."""
+        machine = self._machine(name, wire=self._wire(name, relay=True))
+        upstream = _from(self.targets, len(self._relays))
+        program = RelayProgram(
+            machine.ports, upstream, history_revisions=history_revisions, lookback_revisions=lookback_revisions
+        )
+        self._relays.append(name)
+        machine.daemon = Daemon(name="relay", main=program.main, restart_s=RESTART_S)
+        machine.start()
+        return machine.host
+
     def add_controllers(self, names: Sequence[str], own: Sequence[Sequence[Controller]]) -> None:
         """Hosts with a replica of the cluster controllers and of a user's own, each, started. Add the apiservers
         first, with `controllers=None`."""
@@ -162,13 +178,13 @@ class SimCluster:
             machine.start()
 
     def add_node(self, name: str, makers: Sequence[Maker] = ()) -> SimHost:
-        """A host with a service manager and a rubelet, started. Add the apiservers first.
+        """A host with a service manager and a rubelet, started. Add the apiservers and relays first.
 
         `makers` are those of a user's own node controllers, which are called with a `SimNode`.
         """
         machine = self._machine(name)
         program = RubeletProgram(
-            machine, self.targets, lease_s=self.config.node_lease_s, recorder=self._recorder, makers=makers
+            machine, self._targets_of_nodes(), lease_s=self.config.node_lease_s, recorder=self._recorder, makers=makers
         )
         self._rubelets[name] = program
         machine.daemon = Daemon(name="rubelet", main=program.main, restart_s=RESTART_S)
@@ -202,7 +218,7 @@ class SimCluster:
     @property
     def targets(self) -> Sequence[str]:
         """The addresses of the apiservers."""
-        return [f"{name}:{API_PORT}" for name in self._apiservers]
+        return _addresses(self._apiservers)
 
     @property
     def nodes(self) -> Sequence[str]:
@@ -215,7 +231,7 @@ class SimCluster:
         return list(self._machines)
 
     def program_of(self, host: str) -> str:
-        """`apiserver`, `etcd`, `controller`, `rubelet` or `observer`."""
+        """`apiserver`, `relay`, `etcd`, `controller`, `rubelet` or `observer`."""
         daemon = self._machines[host].daemon
         return daemon.name if daemon else "nothing"
 
@@ -360,20 +376,30 @@ class SimCluster:
             await store.close()
 
     def _targets_from(self, number: int) -> Sequence[str]:
-        """The apiservers, beginning with another one for each number."""
-        first = number % len(self.targets)
-        return [*self.targets[first:], *self.targets[:first]]
+        """The apiservers and relays, beginning with another one for each number."""
+        return _from([*self.targets, *_addresses(self._relays)], number)
 
-    def _wire(self, client: str, *, user: bool = False, observer: bool = False) -> Wire:
-        return Wire(client=client, history=self.history, now_ns=lambda: self.world.now_ns, user=user, observer=observer)
+    def _targets_of_nodes(self) -> Sequence[str]:
+        """The relays, beginning with another one for each node; without any the apiservers."""
+        return _from(_addresses(self._relays), len(self._rubelets)) if self._relays else self.targets
 
-    def _machine(self, name: str, *, observer: bool = False) -> Machine:
+    def _wire(self, client: str, *, user: bool = False, observer: bool = False, relay: bool = False) -> Wire:
+        return Wire(
+            client=client,
+            history=self.history,
+            now_ns=lambda: self.world.now_ns,
+            user=user,
+            observer=observer,
+            relay=relay,
+        )
+
+    def _machine(self, name: str, *, observer: bool = False, wire: Wire | None = None) -> Machine:
         draw = self.world.random(f"cluster/clock/{name}")
         drift, offset = self.config.drift_ppm_max, self.config.clock_offset_ns_max
         host = self.world.host(
             name, drift_ppm=draw.randint(-drift, drift), clock_offset_ns=draw.randint(-offset, offset)
         )
-        wire = self._wire(name, observer=observer)
+        wire = wire or self._wire(name, observer=observer)
         machine = self._machines[name] = make_machine(self.world, self.fabric, host, wire, sqlite=self.config.sqlite)
         if self.config.disk_sync_ms is not None:
             machine.disk.latency_ms(*self.config.disk_sync_ms)
@@ -399,3 +425,13 @@ class SimCluster:
     def _disturb(self, node: str, namespace: str, name: str, kind: str) -> None:
         now_ns = self.world.now_ns
         self.history.disturbances.append(Disturbance(at_ns=now_ns, node=node, unit=f"{namespace}/{name}", kind=kind))
+
+
+def _addresses(names: Iterable[str]) -> list[str]:
+    return [f"{name}:{API_PORT}" for name in names]
+
+
+def _from(targets: Sequence[str], number: int) -> list[str]:
+    """Returns the targets, beginning with another one for each number."""
+    first = number % len(targets)
+    return [*targets[first:], *targets[:first]]

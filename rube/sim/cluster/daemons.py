@@ -21,6 +21,7 @@ from rube.controllers.nodes import Maker, NodeContext, make_node_controllers
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.server import ApiServer, ApiServerConfig
+from rube.server.relay import Relay, RelayConfig
 from rube.sim.cluster.commit_log import CommitLog
 from rube.sim.cluster.convergence import SeenUnit
 from rube.sim.cluster.durability import DurableView
@@ -212,6 +213,26 @@ class ApiserverProgram:
                 await ClusterControllers(self._ports, client, engine, config).run()
         finally:
             await engine.close()
+
+
+class RelayProgram:
+    """`rube relay` on a simulated host."""
+
+    def __init__(
+        self, ports: Host, upstream: Sequence[str], *, history_revisions: int, lookback_revisions: int
+    ) -> None:
+        limits = ApiServerConfig(listen=(f"0.0.0.0:{API_PORT}",), history_revisions_max=history_revisions)
+        self._ports = ports
+        self._config = RelayConfig(upstream=upstream, server=limits, lookback_revisions=lookback_revisions)
+
+    async def main(self) -> None:
+        """Serves until cancelled."""
+        relay = Relay(self._ports, self._config)
+        try:
+            await relay.start()
+            await relay.run()
+        finally:
+            await relay.stop()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,11 +42,12 @@ class WatchObserver:
             for turn in itertools.count():
                 try:
                     await self._follow(stubs[turn % len(stubs)])
-                except (CompactedError, StoreChangedError, RevisionAheadError):
+                except CompactedError:
+                    self._initial = True  # what there is now, not older than what it knows
+                except (StoreChangedError, RevisionAheadError):
                     self._start_anew()
                 except RubeError:
-                    if self._initial:
-                        self._start_anew()
+                    pass
                 await self.host.clock.sleep(RETRY_S)
         finally:
             for channel in channels:
@@ -58,7 +59,7 @@ class WatchObserver:
     async def _follow(self, stub: ApiAsyncStub) -> None:
         request = WatchRequest(send_initial=self._initial)
         request.MergeFrom(self.wanted)
-        if not self._initial:
+        if self._revision:
             request.after_revision, request.store_id = self._revision, self._store_id
         try:
             async for response in stub.Watch(request):

@@ -29,6 +29,7 @@ from rube.api.errors import (
     UnavailableError,
     decode_error,
 )
+from rube.api.well_known import EVERY_TYPE
 from rube.sim.judges import Attempt, Contents, Delivery, History, Outcome, Stream, WatchEvent
 from rube.sim.world.network.frames import Pairs
 from rube.sim.world.network.tap import CallTap
@@ -61,6 +62,8 @@ class Wire:
     user: bool = False
     """True if it is one of the users, or of the observers."""
     observer: bool = False
+    relay: bool = False
+    """True for a relay: its own calls, which are of every type, are written down, and none that it hands on."""
     call: int = 0
     """The call of rube.client, whose attempts are recorded: counted by a user that makes one after the other."""
 
@@ -72,6 +75,8 @@ class Wire:
         if not method.startswith(_SERVICE):
             return None
         name = method.removeprefix(_SERVICE)
+        if self.relay and (name not in ("List", "Watch") or request.type != EVERY_TYPE):
+            return None
         if name == "Watch":
             stream = Stream(
                 client=self.client,
@@ -107,6 +112,8 @@ class _UnaryTap:
         attempt = self.attempt
         attempt.end_ns, attempt.outcome = self.now_ns(), Outcome.OK
         attempt.revision, attempt.store_id = message.revision, message.store_id
+        if isinstance(message, GetResponse | ListResponse):
+            attempt.age_ns = _age_ns(message)
         if isinstance(message, GetResponse):
             attempt.objects = (self.contents.of(message.object),)
         elif isinstance(message, ListResponse):
@@ -161,6 +168,7 @@ class _WatchTap:
                 store_id=response.store_id,
                 bookmarks=tuple(bookmarks),
                 initial_end=initial_end,
+                age_ns=_age_ns(response),
             )
         )
 
@@ -174,6 +182,10 @@ def error_of(code: StatusCode, details: str, trailing: Pairs) -> RubeError:
     """The error that a call ended with, as its status and its trailing metadata say."""
     encoded = next((value for key, value in trailing if key == DETAILS_KEY and isinstance(value, bytes)), None)
     return decode_error(code.name, details, encoded)
+
+
+def _age_ns(response: GetResponse | ListResponse | WatchResponse) -> int | None:
+    return response.freshness.age.ToNanoseconds() if response.HasField("freshness") else None
 
 
 def _copy(message: Message) -> Any:

@@ -9,6 +9,10 @@ from typing import NamedTuple
 from rube.sim.judges.history import History
 from rube.sim.judges.records import Outcome
 
+# A clock that measures an age is wrong by less than one part of so many, and by less than so long.
+_DRIFT_PART = 1_000
+_MEASURED_NS = 1_000_000
+
 
 class Sight(NamedTuple):
     """The knowledge of a process, at that time, that the store had reached that revision."""
@@ -39,6 +43,11 @@ class Order:
         """The newest revision that any client knew of before that time, and its first witness."""
         place = bisect_left(self._times, at_ns)
         return self._newest[place - 1] if place else Sight(0, 0, "no client")
+
+    def known_at_age(self, at_ns: int, age_ns: int) -> Sight:
+        """The newest revision that an answer must show which was asked for at that time, and is so old by the clock of
+        the server: clocks drift, and the answer was given later."""
+        return self.known_before(at_ns - age_ns - age_ns // _DRIFT_PART - _MEASURED_NS)
 
     def possible_by(self, at_ns: int) -> int:
         """The newest revision that the store may have had at that time: of all commits that were asked for by then."""

@@ -75,9 +75,14 @@ class _Reads:
             yield f"{attempt.where} was answered revision {revision}, but the store ends with {self._timeline.revision}"
         if revision < request.min_revision:
             yield f"{attempt.where} was answered revision {revision}, but asked for {request.min_revision} or later"
-        if request.min_revision:
+        if request.revision and revision != request.revision:
+            yield f"{attempt.where} was answered revision {revision}, but asked for exactly {request.revision}"
+        if request.revision or (request.min_revision and attempt.age_ns is None):
             return
-        known = self._order.known_before(attempt.start_ns)
+        # A read that asks for the newest gets it from a relay, too.
+        age_ns = attempt.age_ns if request.min_revision else None
+        start_ns = attempt.start_ns
+        known = self._order.known_before(start_ns) if age_ns is None else self._order.known_at_age(start_ns, age_ns)
         if revision < known.revision:
             yield (
                 f"{attempt.where} was answered revision {revision}, though {known.who} knew of {known.revision} at "
@@ -116,15 +121,15 @@ class _Reads:
         for content in listed[len(listed) - len(attempt.objects) :]:
             yield from compared(where, expected.get(content.key), content)
         told = {content.key for content in listed}
-        last = None if not attempt.next_page_token else max(places, default=("", ""))
+        last = None if not attempt.next_page_token else max(places, default=("", "", ""))
         for content in wanted:
             if content.key not in told and (last is None or _place(content) < last):
                 yield f"{where} does not have {content.key}, which was there"
 
 
-def _place(content: Content) -> tuple[str, str]:
-    """Returns the key by which a list is sorted, within its type."""
-    return content.obj.metadata.namespace, content.obj.metadata.name
+def _place(content: Content) -> tuple[str, str, str]:
+    """Returns the key by which a list is sorted."""
+    return content.type, content.obj.metadata.namespace, content.obj.metadata.name
 
 
 def compared(where: str, expected: Content | None, found: Content) -> Iterator[str]:

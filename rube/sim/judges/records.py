@@ -75,6 +75,8 @@ class Attempt:
     objects: tuple[Content, ...] = ()
     """The objects of a get and of a list."""
     next_page_token: str = ""
+    age_ns: int | None = None
+    """The age that a relay gave its answer; None: none did."""
     metadata: tuple[Metadata, ...] = ()
     """The metadata of a put and of a status, in the order of the request."""
     deletions: tuple[Deletion, ...] = ()
@@ -117,9 +119,10 @@ class Attempt:
     def is_consistent(self) -> bool:
         """True if its answer must be as new as everything known before: not that of a read which asks for less."""
         request = self.request
-        if isinstance(request, GetRequest):
-            return not request.min_revision
-        return not (isinstance(request, ListRequest) and (request.min_revision or request.page_token))
+        if not isinstance(request, GetRequest | ListRequest):
+            return True
+        continues = isinstance(request, ListRequest) and bool(request.page_token)
+        return not (request.min_revision or request.revision or continues)
 
     @property
     def where(self) -> str:
@@ -210,6 +213,8 @@ class Delivery:
     """The revisions that bookmarks in it name."""
     initial_end: bool = False
     """The initial objects end here."""
+    age_ns: int | None = None
+    """The age that a relay gave the copy that it begins with; None: none did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ class _Told:
         self._stream = stream
         self._timeline = timeline
         self._selection = Selection.of(request)
+        self._order = order
         self._known = order.known_before(stream.start_ns)
         self._where = stream.where
         self._initial: dict[str, Content] | None = {} if request.send_initial else None
@@ -68,6 +69,8 @@ class _Told:
 
     def judge(self) -> Iterator[str]:
         for delivery in self._stream.deliveries:
+            if delivery.age_ns is not None:
+                self._known = self._order.known_at_age(self._stream.start_ns, delivery.age_ns)
             self._where = f"{time_text(delivery.at_ns)} {self._stream.client}'s watch of {self._selection}"
             if self._initial is not None:
                 yield from self._listing(delivery, self._initial)
@@ -102,6 +105,8 @@ class _Told:
                 f"{self._where} began at revision {revision}, though {self._known.who} knew of {self._known.revision} "
                 f"at {time_text(self._known.at_ns)}"
             )
+        if revision < self._stream.request.after_revision:
+            yield f"{self._where} began at revision {revision}, before {self._stream.request.after_revision}"
         if revision > self._timeline.revision:
             yield f"{self._where} got revision {revision}, but the store ends with {self._timeline.revision}"
 

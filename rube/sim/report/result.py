@@ -15,6 +15,7 @@ class Counts:
     etcd_members: int
     """0: the store is on an apiserver's disk."""
     apiservers: int
+    relays: int
     controllers: int
     """Replicas of the controllers; 0: they run beside the apiservers."""
     nodes: int

@@ -21,8 +21,9 @@ def _lines(result: Result, arguments: str, wall_s: float) -> Iterator[str]:
     yield ""
     etcd = f"{many(counts.etcd_members, 'member')} of etcd, " if counts.etcd_members else ""
     replicas = f"{many(counts.controllers, 'replica')} of the controllers, " if counts.controllers else ""
+    relays = f"{many(counts.relays, 'relay')}, " if counts.relays else ""
     yield (
-        f"simulated: {etcd}{many(counts.apiservers, 'apiserver')}, {replicas}{many(counts.nodes, 'rubelet')}, "
+        f"simulated: {etcd}{many(counts.apiservers, 'apiserver')}, {relays}{replicas}{many(counts.nodes, 'rubelet')}, "
         f"{many(counts.units, 'unit')} in the end, {many(counts.observers, 'observer')}; seed {result.seed}"
     )
     yield (

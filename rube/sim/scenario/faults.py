@@ -10,6 +10,7 @@ from rube.sim.cluster.cluster import SimCluster
 from rube.sim.scenario.chaos import Hosts, draw_faults
 from rube.sim.scenario.disasters import blackout_deeds, interrupt_deeds, one_host_deeds
 from rube.sim.scenario.disks import disk_deeds
+from rube.sim.scenario.relays import relay_names
 from rube.sim.scenario.replicas import controller_replicas
 from rube.sim.scenario.scenario_pb2 import Fault, Partition, Scenario, SlowLink
 from rube.sim.scenario.stores import LEADER, raft_members
@@ -48,7 +49,11 @@ def all_faults(scenario: Scenario, cluster: SimCluster) -> Iterator[Fault]:
         if fault.WhichOneof("fault") == "chaos":
             hosts = Hosts(
                 names=cluster.hosts,
-                diskless=[*controller_replicas(scenario.cluster), *observer_names(scenario)],
+                diskless=[
+                    *relay_names(scenario.cluster),
+                    *controller_replicas(scenario.cluster),
+                    *observer_names(scenario),
+                ],
                 nodes=cluster.nodes,
                 members=raft_members(scenario.cluster),
                 units=units_put(scenario),

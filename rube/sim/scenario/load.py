@@ -13,12 +13,15 @@ from google.protobuf.duration_pb2 import Duration
 from rube.api import Object, Service, Unit, textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.types import Types
+from rube.server import ApiServerConfig
+from rube.server.relay import RelayConfig
 from rube.shipped import shipped_scenarios
 from rube.sim.judges.rest import WITHIN_NS
 from rube.sim.scenario.chaos import fill_chaos
 from rube.sim.scenario.disasters import fill_disaster
 from rube.sim.scenario.files import read_text
 from rube.sim.scenario.own_types import read_objects, read_types
+from rube.sim.scenario.relays import RELAYS, relay_names
 from rube.sim.scenario.replicas import REPLICAS, controller_replicas
 from rube.sim.scenario.scenario_pb2 import Cluster, Fault, Scenario, Step
 from rube.sim.scenario.settings import apply_settings
@@ -125,6 +128,11 @@ def _fill_defaults(scenario: Scenario) -> None:
             cluster.compaction.every.FromNanoseconds(COMPACTION_NS)
     if cluster.HasField("controller_replicas"):
         cluster.controller_replicas.count = cluster.controller_replicas.count or REPLICAS
+    if cluster.HasField("relays"):
+        relays = cluster.relays
+        relays.count = relays.count or RELAYS
+        relays.history_revisions = relays.history_revisions or ApiServerConfig().history_revisions_max
+        relays.lookback_revisions = relays.lookback_revisions or RelayConfig(upstream=()).lookback_revisions
     if not cluster.apiservers:
         cluster.apiservers.add(name="api-1")
     for index, apiserver in enumerate(cluster.apiservers):
@@ -183,7 +191,8 @@ def _fill_fault(fault: Fault, daemon_hosts: list[str]) -> None:
 
 def _daemon_hosts(cluster: Cluster) -> list[str]:
     servers = [apiserver.name for apiserver in cluster.apiservers]
-    return [*etcd_members(cluster), *servers, *controller_replicas(cluster), *cluster.nodes.names]
+    beside = [*relay_names(cluster), *controller_replicas(cluster)]
+    return [*etcd_members(cluster), *servers, *beside, *cluster.nodes.names]
 
 
 def _fill_checks(scenario: Scenario) -> None:

@@ -17,6 +17,7 @@ from rube.sim.scenario.faults import Event, fault_events
 from rube.sim.scenario.judging import judge_all
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.own_types import messages_of
+from rube.sim.scenario.relays import relay_names
 from rube.sim.scenario.replicas import controller_replicas
 from rube.sim.scenario.scenario_pb2 import SQLITE, Cluster, Scenario, UnitState
 from rube.sim.scenario.scenario_pb2 import Link as LinkSpec
@@ -102,6 +103,13 @@ class Simulation:
             self.cluster.add_apiserver(apiserver.name, store=apiserver.store, controllers=own)
         if replicas:
             self.cluster.add_controllers(replicas, [make_controllers(cluster.controllers) for _ in replicas])
+        relays = cluster.relays
+        for name in relay_names(cluster):
+            self.cluster.add_relay(
+                name,
+                history_revisions=relays.history_revisions,
+                lookback_revisions=relays.lookback_revisions,
+            )
         makers = node_makers(cluster.nodes.controllers)
         for name in cluster.nodes.names:
             self.cluster.add_node(name, makers)
@@ -167,6 +175,7 @@ class Simulation:
             counts=Counts(
                 etcd_members=len(etcd_members(self._scenario.cluster)),
                 apiservers=len(self._scenario.cluster.apiservers),
+                relays=len(relay_names(self._scenario.cluster)),
                 controllers=len(controller_replicas(self._scenario.cluster)),
                 nodes=len(self._scenario.cluster.nodes.names),
                 units=len(history.final),

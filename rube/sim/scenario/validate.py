@@ -18,6 +18,7 @@ from rube.sim.scenario.chaos import NS_MIN, check_chaos
 from rube.sim.scenario.disasters import check_disaster
 from rube.sim.scenario.disks import DISK_KINDS, check_lies
 from rube.sim.scenario.judging import ALWAYS
+from rube.sim.scenario.relays import check_relays, relay_names
 from rube.sim.scenario.replicas import check_replicas, controller_replicas
 from rube.sim.scenario.scenario_pb2 import (
     Blackout,
@@ -97,8 +98,11 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
         _name(name, ("cluster", "nodes", "names", index), seen, source)
     for name in etcd_members(scenario.cluster):
         _name(name, ("cluster", "etcd"), seen, source)
+    for name in relay_names(scenario.cluster):
+        _name(name, ("cluster", "relays"), seen, source)
     for name in controller_replicas(scenario.cluster):
         _name(name, ("cluster", "controller_replicas"), seen, source)
+    check_relays(scenario.cluster, source)
     check_replicas(scenario.cluster, source)
     check_stores(scenario.cluster, source)
     return [*seen, *observer_names(scenario)]

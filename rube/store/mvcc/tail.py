@@ -45,18 +45,20 @@ class RowTail:
         end: bytes,
         after_position: int,
         changes_max: int,
+        newest: int,
         make: Callable[[Row], Change],
     ) -> tuple[list[Change], int]:
-        """Returns the matching changes after that position, and the revision that they reach: whole revisions.
+        """Returns the matching changes after that position, and the revision that they reach: whole revisions, in the
+        end `newest`, which may be past the newest row.
 
         Stops at the end of the revision in which `changes_max` is reached. The caller makes sure that the tail reaches
-        back far enough and holds something newer.
+        back far enough.
         """
         found: list[Change] = []
         revision = 0
         for row in self._newer(after_position):
             if len(found) >= changes_max and row.revision != revision:
-                break
+                return found, revision
             revision = row.revision
             if start <= row.key < end:
                 change = self._changes.get(row.position)
@@ -64,7 +66,7 @@ class RowTail:
                     change = self._changes[row.position] = make(row)
                     self._bytes += _previous_bytes(change)
                 found.append(change)
-        return found, revision
+        return found, newest
 
     def _newer(self, position: int) -> list[Row]:
         """Returns the rows after that position, oldest first: searched from the end, where a watch that keeps up

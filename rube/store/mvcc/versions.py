@@ -95,7 +95,7 @@ class Versions:
         far."""
         after = position_of(after_revision + 1) - 1
         if after_revision >= self._tail.start_revision:
-            return self._tail.changes(start, end, after, self._config.watch_changes_max, self._change)
+            return self._tail.changes(start, end, after, self._config.watch_changes_max, self.revision, self._change)
         return self._changes_from_log(start, end, after_revision)
 
     async def advanced(self, revision: int) -> None:

@@ -221,6 +221,7 @@ class Call:
             await self._end_as(error)
         except asyncio.CancelledError:
             if self._ends_as is None:
+                self._code = StatusCode.CANCELLED
                 raise  # the client is gone
             await self._end_as(self._ends_as)
         except OSError as error:

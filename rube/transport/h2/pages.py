@@ -1,9 +1,15 @@
-"""Pages that a server answers to a plain GET: health for load balancers, metrics for Prometheus."""
+"""Pages that a server answers to a plain GET: health for load balancers, metrics for Prometheus.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+"""
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from grpc import StatusCode
 
@@ -66,4 +72,22 @@ class Pages:
         ]
         for name, value in sorted(self.gauges().items()):
             lines += [f"# TYPE {name} gauge", f"{name} {value:g}" if value % 1 else f"{name} {int(value)}"]
+        lines += _process()
         return "\n".join(lines) + "\n"
+
+
+def _process() -> list[str]:
+    """Returns the metrics that Prometheus' client libraries have of a process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resident_bytes = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return [
+        "# HELP process_cpu_seconds_total Processor time of this server's process.",
+        "# TYPE process_cpu_seconds_total counter",
+        f"process_cpu_seconds_total {used.ru_utime + used.ru_stime:.2f}",
+        "# HELP process_resident_memory_bytes Memory that this server's process has now.",
+        "# TYPE process_resident_memory_bytes gauge",
+        f"process_resident_memory_bytes {resident_bytes}",
+        "# HELP process_open_fds Files and connections that this server's process has open.",
+        "# TYPE process_open_fds gauge",
+        f"process_open_fds {len(os.listdir('/proc/self/fd'))}",
+    ]

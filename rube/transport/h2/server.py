@@ -61,7 +61,8 @@ class H2Server(aio.Server):
         self._generic: list[Any] = []
         self._methods: dict[str, Any] = {}
         self._listening: dict[ServerTls | None, list[Listening]] = {}
-        self._calls: set[Call] = set()
+        self._calls: dict[Call, str] = {}
+        """The calls that run, and the methods that they are counted for."""
         self._idle = asyncio.Event()
         self._accepts = False
         self._serving: dict[Serving, None] = {}
@@ -211,7 +212,7 @@ class H2Server(aio.Server):
     async def _calls_end(self, grace_s: float, own: Call | None) -> None:
         try:
             async with asyncio.timeout(grace_s):
-                while self._calls - {own}:
+                while self._calls.keys() - {own}:
                     self._idle.clear()
                     await self._idle.wait()
         except TimeoutError:
@@ -232,8 +233,7 @@ class H2Server(aio.Server):
         if type(call) is not Call and not _is_own_page(headers):
             await _answer(send, Page(403, TEXT, FOREIGN_ORIGIN))
             return
-        self._calls.add(call)
-        counted = call.method
+        self._calls[call] = OTHER_METHOD
         try:
             if not self._accepts:
                 await call.refuse(StatusCode.UNAVAILABLE, STOPPING)
@@ -243,13 +243,12 @@ class H2Server(aio.Server):
                 return
             handler = await self._handler(call) if self._interceptors else self._found(call.method, scope)
             if handler is None:
-                counted = OTHER_METHOD
                 await call.refuse(StatusCode.UNIMPLEMENTED, f"Method not found: {call.method[:METHOD_CHARS_MAX]}")
             else:
+                self._calls[call] = call.method
                 await call.run(handler)
         finally:
-            self._calls.discard(call)
-            self._pages.count(counted, call.code())
+            self._pages.count(self._calls.pop(call), call.code())
             if not self._calls:
                 self._idle.set()
 
@@ -268,7 +267,7 @@ class H2Server(aio.Server):
     async def _show_page(self, scope: Any, send: Any) -> None:
         page = None
         if scope["method"] in ("GET", "HEAD"):
-            page = self._pages.page(scope["path"], (call.method for call in self._calls))
+            page = self._pages.page(scope["path"], self._calls.values())
         await _answer(send, page or Page(404, TEXT, NOT_FOUND))
 
     def _found(self, method: str, scope: Any) -> Any:

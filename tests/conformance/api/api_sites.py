@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ from rube.api.types import pack
 from rube.client import Client
 from rube.host import Engine, Host, Network, RealClock, RealRandomness
 from rube.server import ApiServer, ApiServerConfig
+from rube.server.relay import Relay, RelayConfig
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
 from rube.sim.world.network import SimFabric, SimNetwork
@@ -51,6 +52,8 @@ class Site(Protocol):
     foreign: Network
     """The network of a client with gRPC's default limits."""
     store_url: str
+    relayed: bool
+    """The tests' clients use a relay of the apiserver."""
 
     def run(self, body: Body) -> None: ...
 
@@ -61,6 +64,7 @@ class GrpcSite:
     def __init__(self, kind: ServerKind, store_url: str) -> None:
         self.foreign: Network = GrpcNetwork(channel_options=FOREIGN)
         self.store_url = store_url
+        self.relayed = False
         self.host = Host(
             name="real",
             clock=RealClock(),
@@ -80,8 +84,9 @@ class GrpcSite:
 class SimSite:
     """One host in a world, with a simulated disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, relayed: bool = False) -> None:
         self.store_url = "sqlite:///data"
+        self.relayed = relayed
         self._world = World(1)
         self._sim_host = self._world.host("a", drift_ppm=50)
         fabric = SimFabric(self._world)
@@ -197,12 +202,25 @@ async def serve(site: Site, *, store: StoreConfig | None = None, **config: Any) 
     opened = await open_store(site.host, site.store_url, store)
     server = ApiServer(site.host, opened, ApiServerConfig(listen=("127.0.0.1:0",), **config))
     (address,) = await server.start()
+    relay = await _relay_of(site, address, config) if site.relayed else None
+    if relay is not None:
+        (address,) = relay.addresses
     async with Client(site.host, [address]) as client:
         try:
             yield Served(host=site.host, store=opened, server=server, address=address, client=client)
         finally:
+            if relay is not None:
+                await relay.stop(1.0)
             await server.stop(1.0)
             await opened.close()
+
+
+async def _relay_of(site: Site, address: str, config: Mapping[str, Any]) -> Relay:
+    limits = ApiServerConfig(listen=("127.0.0.1:0",), **config)
+    relay = Relay(site.host, RelayConfig(upstream=[address], server=limits))
+    await relay.start()
+    await relay.copied()
+    return relay
 
 
 def unit(name: str, description: str = "", *, namespace: str = "system", **metadata: Any) -> Object:

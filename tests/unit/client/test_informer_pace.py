@@ -1,4 +1,4 @@
-"""The pace at which an informer asks again when its copy cannot be kept."""
+"""An informer that must ask again: its pace when its copy cannot be kept, and what it asks for."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import pytest
+
 from rube.api import Bookmark, Event, Metadata, Object, WatchRequest, WatchResponse
-from rube.api.errors import ResourceExhaustedError
-from rube.client import Batch, Informer, InformerConfig
+from rube.api.errors import CompactedError, ResourceExhaustedError, RevisionAheadError, RubeError, StoreChangedError
+from rube.client import Batch, CacheState, Informer, InformerConfig
 from rube.sim.cluster.machines import make_machine
 from rube.sim.world.kernel import World
 from rube.sim.world.network import SimFabric
@@ -45,6 +47,37 @@ def test_on_a_full_disk_it_asks_ever_more_slowly_though_each_watch_begins_well()
         full = False
         world.run_for(10)
         assert [key.name for key in informer.objects] == ["web"]
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (CompactedError("forgotten", oldest_revision=50), (7, "store-1")),
+        (StoreChangedError("restored", store_id="store-2"), (0, "")),
+        (RevisionAheadError("lost", revision=3), (0, "")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_new_list_is_not_older_than_the_copy_of_the_same_store(error: RubeError, asked: tuple[int, str]) -> None:
+    requests: list[WatchRequest] = []
+
+    class Client:
+        async def watch(self, request: WatchRequest) -> AsyncGenerator[WatchResponse, None]:
+            requests.append(request)
+            if not request.send_initial:
+                raise error
+            yield _response(8, Event(bookmark=Bookmark(revision=8, initial_end=True)))
+            await asyncio.Event().wait()
+
+    with World(seed=1) as world:
+        machine = make_machine(world, SimFabric(world), world.host("node-1"))
+        client: Any = Client()
+        state = CacheState(revision=7, store_id="store-1")
+        informer = Informer(client, machine.ports, InformerConfig(type="api.systemd.Unit", state=state))
+        machine.host.spawn("informer", informer.run)
+        world.run_for(5)
+    assert [request.send_initial for request in requests] == [False, True]
+    assert (requests[1].after_revision, requests[1].store_id) == asked
 
 
 def _response(revision: int, event: Event) -> WatchResponse:

@@ -55,8 +55,14 @@ def test_right_answers_pass() -> None:
         (lambda s: s.missing("a", 0), "was answered revision 0, though"),
         (lambda s: s.list(4), "does not have api.systemd.Unit/default/b"),
         (lambda s: s.list(4, s.a2, s.b3), "had api.systemd.Unit/default/a, which was not there"),
-        (lambda s: s.list(3, s.b3, s.a2, min_revision=3), "has default/a after default/b"),
-        (lambda s: s.list(3, s.a2, s.a2, s.b3, min_revision=3), "has default/a after default/a"),
+        (
+            lambda s: s.list(3, s.b3, s.a2, min_revision=3),
+            "has api.systemd.Unit/default/a after api.systemd.Unit/default/b",
+        ),
+        (
+            lambda s: s.list(3, s.a2, s.a2, s.b3, min_revision=3),
+            "has api.systemd.Unit/default/a after api.systemd.Unit/default/a",
+        ),
         (lambda s: s.list(4, s.b3, label_selector="!tier"), "which was not there (or did not match)"),
         (lambda s: s.list(4, label_selector="tier"), "does not have"),
         (lambda s: s.list(4, s.b3, name="a"), "did not match"),

@@ -14,6 +14,7 @@ RESULT = Result(
     seed=7,
     tie_break=False,
     counts=Counts(
+        relays=0,
         etcd_members=0,
         apiservers=1,
         controllers=3,

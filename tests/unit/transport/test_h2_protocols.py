@@ -7,6 +7,7 @@ import base64
 import gzip
 import http.client
 import json
+import re
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -30,6 +31,10 @@ OPTIONS = ServerOptions(message_bytes_max=100_000)
 JSON = {"content-type": "application/json"}
 CHECK = "/grpc.health.v1.Health/Check"
 SERVING = health_pb2.HealthCheckResponse.SERVING
+METRIC = re.compile(
+    r'# HELP [a-z_]+ [^\n]+|# TYPE [a-z_]+ (counter|gauge)|[a-z_]+(\{[a-z]+="[^"\\]*"(,[a-z]+="[^"\\]*")*\})? [0-9.e+]+'
+)
+"""A line of Prometheus' text format."""
 Answer = tuple[int, dict[str, str], bytes]
 
 
@@ -134,7 +139,14 @@ def test_metrics_count_calls_by_method_and_status() -> None:
         assert 'rube_calls_total{method="unknown",code="UNIMPLEMENTED"} 3' in lines
         assert f'rube_calls_running{{method="/{SERVICE}/unary_stream"}} 1' in lines
         assert "test_gauge 7" in lines
+        assert [line for line in lines if not METRIC.fullmatch(line)] == []
+        typed = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+        assert {line.partition("{")[0].split()[0] for line in lines if not line.startswith("#")} == typed
+        assert typed > {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"}
         stream.cancel()
+        async with asyncio.timeout(20):
+            while f'rube_calls_total{{method="/{SERVICE}/unary_stream",code="CANCELLED"}} 1' not in lines:
+                lines = (await port.ask("GET", "/metrics"))[2].decode().splitlines()
         await channel.close(None)
 
     run(body, unary_stream=wait)
