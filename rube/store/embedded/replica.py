@@ -14,7 +14,7 @@ from rube.store.guard import never_failed
 from rube.store.mvcc.compaction import delete_superseded
 from rube.store.mvcc.index import KeyIndex
 from rube.store.mvcc.log import Row, encode_rows, position_of
-from rube.store.mvcc.recovery import State
+from rube.store.mvcc.recovery import StoreState
 from rube.store.mvcc.versions import Versions
 from rube.store.ports import ChangeBatch, Lookup, Page, Record, StoreLimits, Txn
 
@@ -35,7 +35,7 @@ class ReplicaStore:
     with count as compacted.
     """
 
-    def __init__(self, engine: MemoryEngine, clock: Clock, state: State, config: StoreConfig) -> None:
+    def __init__(self, engine: MemoryEngine, clock: Clock, state: StoreState, config: StoreConfig) -> None:
         self._engine = engine
         self._clock = clock
         self._config = config
@@ -54,7 +54,7 @@ class ReplicaStore:
         await engine.commit(encode_rows(rows))
         index = KeyIndex()
         index.extend(rows)
-        state = State(store_id=store_id, revision=revision, compact_revision=revision, index=index)
+        state = StoreState(store_id=store_id, revision=revision, compact_revision=revision, index=index)
         return cls(engine, clock, state, config or StoreConfig())
 
     async def apply(self, writes: Sequence[Written], revision: int) -> None:
