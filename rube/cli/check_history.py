@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+EXIT_NO_VERDICT = 3
 MODELS = ("register", "key-value")
 
 
@@ -26,7 +27,7 @@ def check_history(file: Path, model: str) -> None:
     line, as Jepsen writes it: an EDN map, or its log. An operation with a :key belongs to that part of the state.
 
     \b
-    Exit codes: 0 linearizable, 1 not linearizable, 2 not a history.
+    Exit codes: 0 linearizable, 1 not linearizable, 2 not a history, 3 no verdict: the search would take too long.
 
     \b
     Examples:
@@ -42,6 +43,9 @@ def check_history(file: Path, model: str) -> None:
         violation = check(calls, KeyValue() if model == "key-value" else Register())
     except (InvalidArgumentError, ValueError) as error:
         raise click.UsageError(f"{file}: {error}") from error
+    except TimeoutError as error:
+        click.echo(f"rube: {error}", err=True)
+        raise SystemExit(EXIT_NO_VERDICT) from error
     keys = len({call.key for call in calls})
     if violation is None:
         click.echo(f"linearizable: {len(calls)} calls of {keys} {'key' if keys == 1 else 'keys'}")

@@ -11,9 +11,10 @@ from __future__ import annotations
 from rube.sim.linearizability.checker import Violation, check
 from rube.sim.linearizability.history import UNKNOWN, Call, Recorder
 from rube.sim.linearizability.jepsen import print_history, read_history
-from rube.sim.linearizability.models import KeyValue, Model, Refused, Register
+from rube.sim.linearizability.models import REFUSED, KeyValue, Model, Refused, Register
 
 __all__ = [
+    "REFUSED",
     "UNKNOWN",
     "Call",
     "KeyValue",

@@ -4,8 +4,8 @@ linearizability", 2016), split by key as in porcupine.
 A configuration is the set of calls that are in the order so far, and the state after them. The search appends calls
 that have begun before the first answer that is still missing. It goes back where an answer can't be explained, and
 never tries a configuration twice. A call without an answer may come at any place, or be left out: the search ends once
-all answers are explained. Of those that would do the same, the one that began first comes first: it may stand wherever
-another one may.
+all answers are explained, and one that would change nothing is left out. Of those that would do the same, the one that
+began first comes first: it may stand wherever another one may.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from rube.sim.linearizability.history import UNKNOWN, Call
 from rube.sim.linearizability.models import Model, Refused
 
-STEPS_EACH = 1000
-"""The keys take turns of so many steps: one that is wrong is found though another takes long."""
+CONFIGURATIONS_EACH = 1000
+"""The keys take turns of so many configurations: one that is wrong is found though another takes long."""
+CONFIGURATIONS_MAX = 2_000_000
+"""The search gives up after so many, which take a few hundred MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,21 +47,19 @@ class Violation:
         return "\n".join(lines)
 
 
-def check(calls: Iterable[Call], model: Model, *, steps_max: int = 50_000_000) -> Violation | None:
+def check(calls: Iterable[Call], model: Model, *, configurations_max: int = CONFIGURATIONS_MAX) -> Violation | None:
     """Returns None if the history is linearizable, else what shows that it isn't.
 
-    Raises ValueError for a call that its model doesn't know or that ends before it starts, and TimeoutError after
-    `steps_max` steps of the search without a verdict.
+    Raises ValueError for a call that its model doesn't know or that ends before it starts, and TimeoutError when the
+    search has tried `configurations_max` without a verdict.
     """
     of_key: dict[str, list[Call]] = {}
     for call in calls:
         if call.end is not None and call.end < call.start:
             raise ValueError(f"{call} ends before it starts")
-        if call.action in ("read", "get") and call.end is None:
-            continue  # it changes nothing and has shown nothing
         of_key.setdefault(call.key, []).append(call)
     searches = [_Search(key, of_key[key], model).run() for key in sorted(of_key)]
-    steps = 0
+    tried = 0
     while searches:
         for search in list(searches):
             verdict = _turn(search)
@@ -68,10 +68,12 @@ def check(calls: Iterable[Call], model: Model, *, steps_max: int = 50_000_000) -
             if verdict is None:
                 searches.remove(search)
             else:
-                steps += STEPS_EACH
-        if steps > steps_max:
+                tried += CONFIGURATIONS_EACH
+        if tried > configurations_max:
             keys = f"{len(searches)} of {len(of_key)} keys"
-            raise TimeoutError(f"no verdict on {keys} after {steps:,} steps: record fewer calls at a time or more keys")
+            raise TimeoutError(
+                f"no verdict on {keys} after {tried:,} configurations: record fewer calls at a time or more keys"
+            )
     return None
 
 
@@ -121,17 +123,14 @@ class _Search:
         self._head, self._answers = _linked(calls)
 
     def run(self) -> Iterator[Violation | None]:
-        """Yields None after each turn's steps, and the violation if there is one."""
+        """Yields None after each turn's configurations, and the violation if there is one."""
         step, head = self._model.step, self._head
         state, taken, missing = self._model.initial(), 0, self._answers
         tried: set[tuple[int, Hashable]] = set()
         order: list[tuple[_Event, Hashable]] = []
         furthest = _Furthest()
-        event, steps = head.next, 0
+        event = head.next
         while missing:
-            steps += 1
-            if steps % STEPS_EACH == 0:
-                yield None
             assert event is not None  # while an answer is missing, it is in the list
             if event.bit:
                 if event.after & ~taken:
@@ -139,10 +138,13 @@ class _Search:
                     continue
                 after = step(state, event.call)
                 configuration = (taken | event.bit, after)
-                if isinstance(after, Refused) or configuration in tried:
+                is_idle = event.answer is None and after == state
+                if isinstance(after, Refused) or is_idle or configuration in tried:
                     event = event.next
                     continue
                 tried.add(configuration)
+                if len(tried) % CONFIGURATIONS_EACH == 0:
+                    yield None
                 order.append((event, state))
                 state, taken = after, configuration[0]
                 missing -= event.answer is not None

@@ -4,7 +4,7 @@
     INFO  jepsen.util - 3\t:invoke\t:cas\t[1 2]
 
 `:invoke` begins a call and `:ok` ends it with its answer. `:fail` says that it did not happen; of a `:cas`, that its
-compare failed. `:info` leaves it open. Without `:time` a line's number is its time. https://github.com/jepsen-io/history
+compare failed, unless there is an :error. `:info` leaves it open. Without `:time` a line's number is its time. https://github.com/jepsen-io/history
 """
 
 from __future__ import annotations
@@ -94,13 +94,9 @@ class _Opened:
         result: Hashable = answer.get(":value") if reads else (True if action == "cas" else None)
         known = kind == ":ok"
         if kind == ":fail":
-            if action != "cas" or answer.get(":value") == _TIMED_OUT:
-                if action == "cas":
-                    known = False
-                else:
-                    return
-            else:
-                known, result = True, False
+            if action != "cas" or ":error" in answer or answer.get(":value") == _TIMED_OUT:
+                return
+            known, result = True, False
         key = self.operation.get(":key")
         yield Call(
             process=str(self.operation[":process"]),

@@ -44,7 +44,8 @@ class Register:
             case "write":
                 return call.argument
             case "cas":
-                assert isinstance(call.argument, tuple)
+                if not isinstance(call.argument, tuple) or len(call.argument) != 2:
+                    raise ValueError(f"{call}: the argument of a cas is (expected, new)")
                 expected, new = call.argument
                 holds = state == expected
                 if call.result is not UNKNOWN and call.result != holds:

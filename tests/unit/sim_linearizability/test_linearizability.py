@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import combinations, permutations
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rube.cli.main import rube
 from rube.sim.linearizability import (
+    REFUSED,
     UNKNOWN,
     Call,
     KeyValue,
@@ -97,9 +101,7 @@ def register_histories(draw: st.DrawFn) -> list[Call]:
 
 @given(register_histories())
 def test_the_checker_finds_an_order_where_there_is_one(calls: list[Call]) -> None:
-    assert (check(calls, Register()) is None) == explained(
-        [call for call in calls if call.action != "read" or call.end is not None], Register()
-    )
+    assert (check(calls, Register()) is None) == explained(calls, Register())
 
 
 @given(register_histories())
@@ -169,7 +171,7 @@ def test_one_wrong_key_is_found_beside_one_that_takes_long() -> None:
     assert violation is not None
     assert violation.key == "b"
     with pytest.raises(TimeoutError, match="1 of 1 keys"):
-        check([*open_writes, *hard], Register(), steps_max=5000)
+        check([*open_writes, *hard], Register(), configurations_max=5000)
 
 
 @pytest.mark.parametrize(
@@ -192,3 +194,52 @@ def test_a_file_that_is_no_history_is_refused_with_its_line(text: str, message: 
 def test_an_unknown_action_names_those_that_there_are() -> None:
     with pytest.raises(ValueError, match="it has read, write and cas"):
         check([Call(process="0", action="pop", start=0, end=1)], Register())
+
+
+class Queue:
+    """`put`, and `get`, which removes what it returns."""
+
+    def initial(self) -> tuple[Hashable, ...]:
+        return ()
+
+    def step(self, state: Hashable, call: Call) -> Hashable | Refused:
+        assert isinstance(state, tuple)
+        if call.action == "put":
+            return (*state, call.argument)
+        first = state[0] if state else None
+        return state[1:] if call.result in (first, UNKNOWN) else REFUSED
+
+
+def test_a_get_without_an_answer_may_have_taken_something_away() -> None:
+    calls = [
+        Call(process="a", action="put", argument=1, start=0, end=1),
+        Call(process="a", action="put", argument=2, start=2, end=3),
+        Call(process="b", action="get", result=UNKNOWN, start=4, end=None),
+        Call(process="c", action="get", result=2, start=5, end=6),
+    ]
+    assert check(calls, Queue()) is None
+    assert check([call for call in calls if call.end is not None], Queue()) is not None
+
+
+@pytest.mark.parametrize(("error", "linearizable"), [("", False), (", :error :connection-refused", True)])
+def test_a_cas_that_failed_with_an_error_did_not_happen(error: str, linearizable: bool) -> None:
+    text = f"""{{:process 0, :type :invoke, :f :cas, :value [nil 1]}}
+{{:process 0, :type :fail, :f :cas, :value [nil 1]{error}}}
+"""
+    assert (check(read_history(text), Register()) is None) == linearizable
+
+
+def test_the_command_tells_its_verdict_by_its_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "history.edn"
+
+    def outcome(*lines: str) -> tuple[int, str]:
+        file.write_text("\n".join(lines))
+        found = CliRunner().invoke(rube, ["check-history", str(file)])
+        return found.exit_code, found.output
+
+    read = "{:process 0, :type :invoke, :f :read, :value nil}"
+    assert outcome(read, "{:process 0, :type :ok, :f :read, :value nil}") == (0, "linearizable: 1 calls of 1 key\n")
+    assert outcome(read, "{:process 0, :type :ok, :f :read, :value 7}")[0] == 1
+    assert outcome("{:process 0, :type :invoke, :f :cas, :value 7}")[0] == 2
+    monkeypatch.setattr("rube.sim.linearizability.check", Mock(side_effect=TimeoutError("no verdict on 1 of 1 keys")))
+    assert outcome(read) == (3, "rube: no verdict on 1 of 1 keys\n")
