@@ -8,9 +8,10 @@ import sys
 import click
 
 from rube.cli.daemon import Stop, announce, run_daemon
-from rube.cli.exposure import warn_of_exposure
 from rube.cli.options import check_server, checked, log_level_option, parse_servers
 from rube.cli.real_host import real_host
+from rube.cli.tls import insecure_option, refuse_exposure, tls_options
+from rube.host import ChannelTls
 from rube.server import ApiServerConfig
 from rube.server.relay import Relay, RelayConfig
 from rube.transport import ServerKind
@@ -54,15 +55,23 @@ DEFAULT_RELAY_ADDRESS = "127.0.0.1:7822"
     show_default=True,
     help="How many revisions watches can resume from here; older ones are asked of upstream. 0: keep all.",
 )
+@tls_options
+@insecure_option
 @log_level_option
 def relay(
-    upstream: tuple[str, ...], listen: tuple[str, ...], server_kind: ServerKind, history: int, log_level: str
+    upstream: tuple[str, ...],
+    listen: tuple[str, ...],
+    server_kind: ServerKind,
+    history: int,
+    tls: ChannelTls | None,
+    insecure: bool,
+    log_level: str,
 ) -> None:
     """Serves reads and watches of many from one watch of an apiserver, and hands everything else on to it.
 
     \b
     Example, on a site's machine:
-      rube relay --upstream api-1:7823,api-2:7823 --listen 10.1.0.1:7822
+      rube relay --upstream api-1:7823,api-2:7823 --listen 10.1.0.1:7822 --tls /etc/rube/relay
       rubelet --server 10.1.0.1:7822 …
       ructl --server 10.1.0.1:7822 list -t Unit
 
@@ -72,13 +81,13 @@ def relay(
     """
 
     async def main(stop: Stop) -> None:
-        host = real_host(server_kind=server_kind)
+        host = real_host(server_kind=server_kind, tls=tls)
+        refuse_exposure(listen, tls, insecure)
         limits = ApiServerConfig(listen=listen, history_revisions_max=history)
         server = Relay(host, RelayConfig(upstream=upstream, server=limits))
         addresses = await server.start()
         try:
             announce(f"rube relay: listening on {', '.join(addresses)}, for {', '.join(upstream)}")
-            warn_of_exposure(addresses)
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(server.run())
                 await stop.wait()

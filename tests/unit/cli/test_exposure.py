@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+import importlib
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
 
+import pytest
+from click.testing import CliRunner
+
+from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
 from rube.cli.apiserver import member_addresses
 from rube.cli.exposure import exposed, warn_of_exposure
+from rube.host import Host
+from rube.server.relay import RelayConfig
 from rube.store.urls import parse_store_url
+from tests.conformance.transport.transport_identities import RealIdentities, client_tls
+
+relay_command: Any = importlib.import_module("rube.cli.relay")
 
 CASES = {
     "127.0.0.1:7823": False,
@@ -43,3 +57,39 @@ def test_a_members_port_counts() -> None:
     listening = url.replace("name=a", "name=a&listen=127.0.0.1:9")
     assert member_addresses(parse_store_url(listening)) == ["127.0.0.1:9"]
     assert member_addresses(parse_store_url("sqlite:///tmp/a.db")) == []
+
+
+def run_relay(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Host:
+    """Returns the host of the relay that the command makes. Raises the error that it would end with."""
+    found: list[Host] = []
+
+    def make(host: Host, config: RelayConfig) -> NoReturn:
+        found.append(host)
+        raise UnavailableError("it is made")
+
+    def run(name: str, main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, log_level: str) -> int:
+        with suppress(UnavailableError):
+            asyncio.run(main(asyncio.Event()))
+        return 0
+
+    monkeypatch.setattr(relay_command, "Relay", make)
+    monkeypatch.setattr(relay_command, "run_daemon", run)
+    result = CliRunner().invoke(relay_command.relay, ["--upstream", "127.0.0.1:1", *arguments])
+    if isinstance(result.exception, RubeError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    (host,) = found
+    return host
+
+
+def test_a_relay_in_plain_text_is_refused_where_others_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FailedPreconditionError, match="other machines reach"):
+        run_relay(monkeypatch, "--listen", "0.0.0.0:0")
+    assert run_relay(monkeypatch, "--listen", "0.0.0.0:0", "--insecure").network.tls is None
+    assert run_relay(monkeypatch, "--listen", "127.0.0.1:0").network.tls is None
+
+
+def test_a_relay_has_the_identity_of_its_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tls = client_tls(RealIdentities(tmp_path))
+    files = ["--tls-ca", tls.ca, "--tls-cert", tls.cert, "--tls-key", tls.key]
+    assert run_relay(monkeypatch, "--listen", "0.0.0.0:0", *files).network.tls == tls
