@@ -35,6 +35,7 @@ def check_history(file: Path, model: str) -> None:
       rube check-history calls.edn --model key-value
     """
     from rube.api.errors import InvalidArgumentError
+    from rube.sim.judges.verdict import many
     from rube.sim.linearizability import KeyValue, Register, check, read_history
 
     try:
@@ -46,9 +47,8 @@ def check_history(file: Path, model: str) -> None:
     except TimeoutError as error:
         click.echo(f"rube: {error}", err=True)
         raise SystemExit(EXIT_NO_VERDICT) from error
-    keys = len({call.key for call in calls})
     if violation is None:
-        click.echo(f"linearizable: {len(calls)} calls of {keys} {'key' if keys == 1 else 'keys'}")
+        click.echo(f"linearizable: {many(len(calls), 'call')} of {many(len({call.key for call in calls}), 'key')}")
         return
     click.echo(f"not linearizable: {violation}")
     raise SystemExit(1)

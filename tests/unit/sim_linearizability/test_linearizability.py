@@ -238,8 +238,8 @@ def test_the_command_tells_its_verdict_by_its_exit_code(tmp_path: Path, monkeypa
         return found.exit_code, found.output
 
     read = "{:process 0, :type :invoke, :f :read, :value nil}"
-    assert outcome(read, "{:process 0, :type :ok, :f :read, :value nil}") == (0, "linearizable: 1 calls of 1 key\n")
+    assert outcome(read, "{:process 0, :type :ok, :f :read, :value nil}") == (0, "linearizable: 1 call of 1 key\n")
     assert outcome(read, "{:process 0, :type :ok, :f :read, :value 7}")[0] == 1
-    assert outcome("{:process 0, :type :invoke, :f :cas, :value 7}")[0] == 2
+    assert outcome(*(f"{{:process 0, :type {kind}, :f :cas, :value 7}}" for kind in (":invoke", ":ok")))[0] == 2
     monkeypatch.setattr("rube.sim.linearizability.check", Mock(side_effect=TimeoutError("no verdict on 1 of 1 keys")))
     assert outcome(read) == (3, "rube: no verdict on 1 of 1 keys\n")
