@@ -77,6 +77,7 @@ class StoreLimits:
     """The limits of one transaction; every store takes 100 objects and 1 MiB."""
 
     txn_ops_max: int
+    """Keys that are written. Twice as many may be compared: a new object, and its namespace."""
     txn_bytes_max: int
     value_bytes_max: int
 

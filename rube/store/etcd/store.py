@@ -31,7 +31,9 @@ from rube.store.ports import ChangeBatch, Compare, Lookup, Op, Page, StoreLimits
 
 _LOG = logging.getLogger("rube.store")
 
-TXN_OPS_MAX = OPS_MAX - 1
+NAMESPACES_MAX = 8
+"""Namespaces that a transaction can compare beside as many new objects as it can write."""
+TXN_OPS_MAX = OPS_MAX - 1 - NAMESPACES_MAX
 """One compare of each transaction is the fence."""
 TXN_BYTES_MAX = 1280 * 1024
 """Bytes of keys and values; some room is left for what the request adds, checksums too."""

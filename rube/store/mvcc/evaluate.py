@@ -73,8 +73,8 @@ def check_txn(txn: Txn, limits: StoreLimits) -> int:
     """
     if len(txn.ops) > limits.txn_ops_max:
         raise _past("txn_ops_max", len(txn.ops), limits.txn_ops_max, "split the transaction")
-    if len(txn.compares) > limits.txn_ops_max:
-        raise _past("txn_ops_max", len(txn.compares), limits.txn_ops_max, "compare fewer keys")
+    if len(txn.compares) > 2 * limits.txn_ops_max:
+        raise _past("txn_ops_max (two compares each)", len(txn.compares), 2 * limits.txn_ops_max, "compare fewer keys")
     total = 0
     for key, value in txn.ops:
         if not key:
