@@ -11,7 +11,6 @@ from grpc import StatusCode, aio
 from rube.api.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
-    InvalidArgumentError,
     NotDoneError,
     ResourceExhaustedError,
     RubeError,
@@ -228,12 +227,8 @@ def test_refusals_say_the_remedy_and_are_not_repeated(step: Step, error: type[Ru
     assert with_members([[step], [None]], raises(error, match, write)) == [1, 0]
 
 
-def test_the_simulated_network_refuses_tls() -> None:
-    async def body(client: EtcdClient) -> None:
-        raise AssertionError("not reached")
-
-    with pytest.raises(InvalidArgumentError, match="no TLS"):
-        with_members([[None]], body, url="etcd://e0?tls=true")
+def test_an_etcd_without_tls_is_not_written_to_with_it() -> None:
+    assert with_members([[None]], raises(UnavailableError, "TLS", write), url="etcd://e0?tls=true") == [0]
 
 
 @pytest.mark.parametrize("words", ["failed to connect to all addresses; last error: x", "Connection refused"])
