@@ -80,6 +80,21 @@ async def read_at(store: Store, key: bytes, revision: int) -> Page:
         raise forgotten(revision, oldest) from error
 
 
+async def last_of(store: Store, key: bytes) -> Record | None:
+    """Returns the last record of a key that has gone, or one of the last, without following the log: it reads twice as
+    far back each time. None: it has been gone for longer than it was there, or was never there."""
+    newest, back = store.revision, 1
+    while back < newest:
+        try:
+            page = await read_at(store, key, newest - back)
+        except CompactedError:
+            return None
+        if page.records:
+            return page.records[0]
+        back *= 2
+    return None
+
+
 def forgotten(revision: int, oldest: int) -> CompactedError:
     """Returns the error for a read at a revision that the store does not have any more."""
     return CompactedError(

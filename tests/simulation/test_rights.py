@@ -12,8 +12,10 @@ from google.protobuf.message_factory import GetMessageClass
 from rube import api_pb2
 from rube.api import (
     Binding,
+    CoreEvent,
     ExplainRequest,
     Fence,
+    GetRequest,
     ListRequest,
     Metadata,
     NodeReply,
@@ -56,6 +58,7 @@ OWN, OTHER, FREE = (ObjectKey(UNIT, "system", name) for name in ("own", "other",
 DEV, ABSENT = ObjectKey(UNIT, "dev", "web"), ObjectKey(UNIT, "system", "absent")
 ME, PEER = ObjectKey(NODE, "", "n1"), ObjectKey(NODE, "", "n2")
 MINE, THEIRS = ObjectKey(LEASE, "node-leases", "n1"), ObjectKey(LEASE, "node-leases", "n2")
+HAPPENED = ObjectKey(EVENT, "system", "happened")
 OBJECTS: Final[Mapping[ObjectKey, Mapping[str, str]]] = {
     OWN: {"node": "n1"},
     OTHER: {"node": "n2"},
@@ -65,7 +68,7 @@ OBJECTS: Final[Mapping[ObjectKey, Mapping[str, str]]] = {
     PEER: {},
     MINE: {},
     THEIRS: {},
-    ObjectKey(EVENT, "system", "happened"): {},
+    HAPPENED: {},
     ObjectKey(NAMESPACE, "", "system"): {},
     ObjectKey(ROLE, "", "some"): {},
     ObjectKey(BINDING, "", "some"): {},
@@ -218,6 +221,52 @@ async def stored(site: Cluster) -> dict[str, bytes]:
     """Returns the bytes of all objects."""
     response = await site.root.ask(site.root.api.List, ListRequest(type="*"))
     return {str(key_of(each)): each.SerializeToString(deterministic=True) for each in response.items}
+
+
+def event_about(name: str, message: str = "secret") -> Object:
+    made = obj(HAPPENED)
+    spec = CoreEvent.FromString(made.spec.value)
+    spec.regarding.name, spec.message = name, message
+    made.spec.CopyFrom(pack(spec))
+    return made
+
+
+def test_a_node_neither_overwrites_an_event_of_others_nor_reads_what_it_said() -> None:
+    site = SimSite()
+
+    async def main() -> None:
+        async with cluster(site) as served:
+            await filled(served)
+            node = served.caller("node/n1")
+            mine = PutRequest(objects=[event_about("own", "mine")])
+            assert await node.ask(node.api.Put, mine) == "PERMISSION_DENIED"
+            about_other = (await served.root.do("get", HAPPENED)).revision
+            await served.put(event_about("own", "told by root"))
+            assert not isinstance(await node.do("get", HAPPENED), str)
+            old = GetRequest(key=HAPPENED.to_proto(), revision=about_other)
+            assert await node.ask(node.api.Get, old) == "PERMISSION_DENIED"
+            assert not isinstance(await node.ask(node.api.Put, mine), str)
+            await served.root.do("delete", OWN, dry=False)
+            assert not isinstance(await node.ask(node.api.Put, mine), str)
+            for gone in ("absent", "other"):
+                mine.objects[0].CopyFrom(event_about(gone))
+                assert await node.ask(node.api.Put, mine) == "PERMISSION_DENIED"
+
+    site.run(main)
+
+
+def test_a_binding_adds_to_what_a_node_may_do_to_events() -> None:
+    site = SimSite()
+
+    async def main() -> None:
+        async with cluster(site) as served:
+            await filled(served)
+            await served.bind("n1", "node/n1", Rule(verbs=["get", "put", "delete"], types=[EVENT]))
+            node = served.caller("node/n1")
+            for verb in ("get", "put", "delete"):
+                assert not isinstance(await node.do(verb, HAPPENED, dry=False), str), verb
+
+    site.run(main)
 
 
 def test_a_denied_object_that_is_absent_looks_like_one_that_exists() -> None:

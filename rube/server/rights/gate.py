@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
 from google.protobuf.message import Message
 
 from rube.api import (
-    CoreEvent,
+    GetRequest,
     LogsRequest,
     NodeReply,
     NodeRequestsRequest,
-    Object,
     PutRequest,
     RenewLeaseRequest,
     WatchRequest,
@@ -25,14 +23,15 @@ from rube.api.types import Types
 from rube.api.well_known import BINDING_TYPE, EVENT_TYPE, LEADER_NAMESPACE, LEASE_TYPE, NODE_LABEL, ROLE_TYPE
 from rube.server.backend import Backend
 from rube.server.filters import ObjectFilter
-from rube.server.history import versions_of
+from rube.server.history import last_of, read_at
 from rube.server.rights.asked import ASKED, Asked, preconditions_of
 from rube.server.rights.gated_writer import Caller, GatedWriter
 from rube.server.rights.kept import KeptPolicy
+from rube.server.rights.node_events import EventWriter, NodeEvents, about_of
 from rube.server.rights.policy import Policy
 from rube.server.rights.sight import Sight, denied
 from rube.server.rights.subjects import ANONYMOUS, Context, RightsConfig, Subject
-from rube.server.stored_object import labels_of
+from rube.server.stored_object import decode_object, labels_of
 from rube.store import Store
 
 _RIGHTS: Final = (ROLE_TYPE, BINDING_TYPE)
@@ -59,11 +58,8 @@ class Gate:
         subject, policy = self.subject_of(context), self.kept.now
         asked = ASKED[type(request)]
         keys = asked.keys_of(request)
-        if subject.kind == "node" and keys and all(key.type == EVENT_TYPE for key in keys):
-            await self._check_events(subject, asked.verb, request, keys)
-            limited = False
-        else:
-            limited = self._check(policy, subject, asked.verb, keys)
+        events = await self._own_events(policy, subject, request, keys) if subject.kind == "node" else None
+        limited = events is None and self._check(policy, subject, asked.verb, keys)
         if asked.writes:
             limited |= self._check_beside(policy, subject, request, keys, asked)
             for key in keys:
@@ -71,6 +67,8 @@ class Gate:
         if limited and isinstance(request, RenewLeaseRequest):  # renewals are written together, without a look at each
             self._check_plain(policy, subject, request, keys)
             limited = False
+        if events is not None:
+            return self._for_events(backend, events, _beside(request, keys) if limited else ())
         repeatable = getattr(request, "request_id", "")
         if not limited and not repeatable:
             return backend
@@ -178,34 +176,41 @@ class Gate:
                 if policy.access(subject, verb, key.type).plain(key.namespace, key.name) is None:
                     raise denied(subject, verb, [key])
 
-    async def _check_events(self, subject: Subject, verb: str, request: Message, keys: Sequence[ObjectKey]) -> None:
-        """Raises PermissionDeniedError unless a node gets or puts events about what is bound to it."""
-        if verb == "put":
-            assert isinstance(request, PutRequest)
-            events = list(request.objects)
-        elif verb == "get":
-            found = (await self._store.get([key.to_bytes() for key in keys])).records
-            events = [Object.FromString(record.value) for record in found if record is not None]
-        else:
-            events = []
-        for event in events:
-            if not await self._is_about_own(subject, event):
-                raise denied(subject, verb, list(keys))
-        if not events:
-            raise denied(subject, verb, list(keys))
+    async def _own_events(
+        self, policy: Policy, subject: Subject, request: Message, keys: Sequence[ObjectKey]
+    ) -> NodeEvents | None:
+        """Returns the events that a node may get or put since they are about what is bound to it; None: for this
+        request it needs a rule that allows it."""
+        if not isinstance(request, GetRequest | PutRequest) or any(key.type != EVENT_TYPE for key in keys):
+            return None
+        revision = request.revision if isinstance(request, GetRequest) else 0
+        stored = [page.records for page in [await read_at(self._store, key.to_bytes(), revision) for key in keys]]
+        found = [about_of(decode_object(record).spec_any()) for (record,) in filter(None, stored)]
+        if isinstance(request, PutRequest):
+            found += [about_of(each.spec) for each in request.objects]
+        about = frozenset(found)
+        if not about:
+            return None
+        for key in about:
+            if key is None or not await self._is_bound(key, subject.name):
+                return None
+        return NodeEvents(policy, subject, ASKED[type(request)].verb, self._types, about)
 
-    async def _is_about_own(self, subject: Subject, event: Object) -> bool:
-        spec = CoreEvent()
-        if not event.spec.Unpack(spec):
+    def _for_events(self, backend: Backend, events: NodeEvents, unseen: Sequence[ObjectKey]) -> Backend:
+        """Returns what carries out a node's request for its events. Raises PermissionDeniedError for preconditions on
+        what it may perhaps not get."""
+        if unseen:
+            raise denied(events.subject, "get", list(unseen))
+        return replace(backend, caller=str(events.subject), sight=events, writer=EventWriter(backend.writer, events))
+
+    async def _is_bound(self, key: ObjectKey, node: str) -> bool:
+        """Returns whether an object is bound to a node, or was before it went."""
+        if self._types().get(key.type) is None:
             return False
-        key = ObjectKey.from_proto(spec.regarding).to_bytes()
-        (record,) = (await self._store.get([key])).records
-        if record is not None:
-            return labels_of(record).get(NODE_LABEL) == subject.name
-        async with aclosing(versions_of(self._store, key, deletions_max=1)) as versions:  # it may have just gone
-            async for version in versions:
-                return version.object.metadata.labels.get(NODE_LABEL) == subject.name
-        return False
+        (record,) = (await self._store.get([key.to_bytes()])).records
+        if record is None:
+            record = await last_of(self._store, key.to_bytes())
+        return record is not None and labels_of(record).get(NODE_LABEL) == node
 
     def _refusal(self, policy: Policy, subject: Subject, verb: str, keys: list[ObjectKey]) -> RubeError:
         self._check_known(policy, subject)
