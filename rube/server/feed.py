@@ -302,14 +302,22 @@ class ChangeFeed:
     def _give(self, batch: ChangeBatch) -> None:
         before, self.revision = self.revision, batch.revision
         for topic, changes in self._sorted(batch).items():
-            part = ChangeBatch(changes, batch.revision)
-            shared = list(responses_for(part, topic.wanted, self._cache, self._store.store_id, self._bounds))
-            for subscription in list(topic.members):
-                responses = shared if subscription.joined_at <= before else self._rest(part, topic, subscription)
-                if responses:
-                    self._give_to(subscription, responses)
+            try:
+                self._give_topic(topic, ChangeBatch(changes, batch.revision), before)
+            except Exception:
+                _LOG.exception("watches of %s go on by themselves after an unexpected error", topic.wanted)
+                for subscription in list(topic.members):
+                    self.leave(subscription)
+                    subscription.end()
         self._moved.set()
         self._wake()
+
+    def _give_topic(self, topic: Topic[Subscription], part: ChangeBatch, before: int) -> None:
+        shared = list(responses_for(part, topic.wanted, self._cache, self._store.store_id, self._bounds))
+        for subscription in list(topic.members):
+            responses = shared if subscription.joined_at <= before else self._rest(part, topic, subscription)
+            if responses:
+                self._give_to(subscription, responses)
 
     def _sorted(self, batch: ChangeBatch) -> dict[Topic[Subscription], list[Change]]:
         """Returns the changes that each filter may be concerned with."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from rube.api import Metadata
@@ -72,7 +72,7 @@ class Condition:
         try:
             compiled = _compiled(self.text, None if kind is None else cast(Any, kind.spec))
             return "" if compiled.holds(ask) else "it is false"
-        except (CompilationError, EvaluationError, ValueError) as error:
+        except (CompilationError, EvaluationError, DecodeError, ValueError) as error:
             return f"it fails: {' '.join(str(error).split())[:200]}"
 
     def check(self, kind: Kind | None) -> None:

@@ -398,3 +398,37 @@ def test_a_watch_that_compaction_has_overtaken_hears_where_to_resume() -> None:
         await store.close()
 
     asyncio.run(main())
+
+
+class BrokenSight:
+    """The sight of a caller for whom no object can be judged."""
+
+    def sees(self, record: Record, labels: Any) -> bool:
+        raise ValueError("cannot be judged")
+
+
+def test_an_error_of_one_filter_ends_its_own_watches_alone() -> None:
+    async def main() -> None:
+        host = real_host()
+        store = await open_store(host, "memory:")
+        watches = Watches(host.clock, store, KnownTypes(store, host.clock), ApiServerConfig())
+        request = WatchRequest(type=UNIT)
+        good, bad = watches.watch(request), watches.watch(request, cast(Any, BrokenSight()))
+        await anext(good)
+        await anext(bad)
+        places = [asyncio.ensure_future(anext(each)) for each in (good, bad)]
+        while len(watches.feed) < 2:
+            await asyncio.sleep(0)
+        reader = watches.feed._reader
+        key = ObjectKey(UNIT, "n", "o")
+        await store.commit(Txn((Op(key.to_bytes(), value_of(key, {})),)))
+        seen, error = await asyncio.gather(*places, return_exceptions=True)
+        assert WatchResponse.FromString(cast(Any, seen).data).events[0].update.metadata.name == "o"
+        assert isinstance(error, ValueError)
+        assert watches.feed._reader is reader, "it goes on"
+        assert len(watches.feed) == 1
+        await good.aclose()
+        await watches.close()
+        await store.close()
+
+    asyncio.run(main())
