@@ -52,7 +52,7 @@ ENDLESS = re.compile(r"^(ructl (watch|logs -f|events -f)\b)", re.MULTILINE)
 SET = re.compile(r"^([a-z_]+)=", re.MULTILINE)
 """Variables that a block sets."""
 READ_ONLY = re.compile(
-    r"\b10\.0\.0\.\d|/var/lib/rube|--seeds 1000|etcdctl|rube controller|make (coverage|demo|up|wheel)|raft shell"
+    r"\b10\.[01]\.0\.\d|/var/lib/rube|--seeds 1000|etcdctl|rube controller|make (coverage|demo|up|wheel)|raft shell"
     r"|rube apiserver"
 )
 """Blocks about what a test can't have: other machines, an etcd with users, a thousand seeds. They are read, not run."""
