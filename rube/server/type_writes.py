@@ -24,7 +24,7 @@ from rube.server.scan import scan
 from rube.server.stored_object import StoredObject, spec_field
 from rube.server.type_checks import problems_of
 from rube.server.validation import check_distinct, check_object, check_room
-from rube.server.writes import Current, Decided, Intent, Outcome
+from rube.server.writes import Current, Decided, Intent, Outcome, Writer
 from rube.store import Compare, Op, Store, Txn
 
 PROBLEMS_MAX = 10
@@ -76,14 +76,6 @@ async def push(backend: Backend, request: PutRequest) -> PutResponse:
         for key, stored in pairs
         if stored.metadata.revision or stored.metadata.uid
     ]
-    await backend.types.refresh(*(one.name for one in wanted))
-    wanted = [
-        one._replace(present=backend.types.now.types.get(one.name), guard=_guard(backend, one.name)) for one in wanted
-    ]
-    _check_short_names(backend, wanted)
-    _check_scopes(wanted)
-    if not request.allow_breaking:
-        _check_breaking(wanted)
 
     def decide(current: Current) -> Decided:
         decided: dict[bytes, StoredObject | None] = {}
@@ -96,6 +88,17 @@ async def push(backend: Backend, request: PutRequest) -> PutResponse:
                 decided[key] = changed
         return decided
 
+    fence = request.fence if request.HasField("fence") else None
+    await _judge(backend, Intent(keys, preconditions, fence, decide, validate_only=True))
+    await backend.types.refresh(*(one.name for one in wanted))
+    wanted = [
+        one._replace(present=backend.types.now.types.get(one.name), guard=_guard(backend, one.name)) for one in wanted
+    ]
+    _check_short_names(backend, wanted)
+    _check_scopes(wanted)
+    if not request.allow_breaking:
+        _check_breaking(wanted)
+
     def respond(outcome: Outcome) -> PutResponse:
         response = PutResponse(revision=outcome.revision, store_id=backend.store.store_id)
         report(response, outcome, keys, validate_only=request.validate_only)
@@ -103,7 +106,6 @@ async def push(backend: Backend, request: PutRequest) -> PutResponse:
 
     names = [one.name for one in wanted]
     opened = [Op(gate_key(name), TypeGate(id=backend.host.random.uid()).SerializeToString()) for name in names]
-    fence = request.fence if request.HasField("fence") else None
     candidates = {one.name: TypeGate(candidate=one.type) for one in wanted if one.changes}
     begun = {} if request.validate_only else await _set_gates(backend, candidates, [one.guard for one in wanted])
     try:
@@ -139,6 +141,16 @@ async def delete_types(backend: Backend, request: DeleteRequest) -> DeleteRespon
     for name in names:
         if BUILTIN.get(name) is not None:
             raise InvalidArgumentError(f"type {name} is built in: it cannot be deleted", field="keys")
+
+    def decide(current: Current) -> Decided:
+        for key in keys:
+            if current[key] is None:
+                raise NotFoundError(f"{ObjectKey.from_bytes(key)} does not exist, so nothing was deleted")
+        return dict.fromkeys(keys)
+
+    preconditions = resolve_preconditions(request.preconditions, keys)
+    fence = request.fence if request.HasField("fence") else None
+    await _judge(backend, Intent(keys, preconditions, fence, decide, validate_only=True))
     await backend.types.refresh(*names)
     for name in names:
         if name not in backend.types.now.gates:
@@ -147,19 +159,13 @@ async def delete_types(backend: Backend, request: DeleteRequest) -> DeleteRespon
     guards = [_guard(backend, name) for name in names]
     gates = {} if request.validate_only else await _set_gates(backend, closing, guards)
 
-    def decide(current: Current) -> Decided:
-        for key in keys:
-            if current[key] is None:
-                raise NotFoundError(f"{ObjectKey.from_bytes(key)} does not exist, so nothing was deleted")
-        return dict.fromkeys(keys)
-
     def respond(outcome: Outcome) -> DeleteResponse:
         return DeleteResponse(revision=outcome.revision, store_id=backend.store.store_id)
 
     intent = Intent(
         keys,
-        resolve_preconditions(request.preconditions, keys),
-        request.fence if request.HasField("fence") else None,
+        preconditions,
+        fence,
         decide,
         request.validate_only,
         guards=list(gates.values()),
@@ -237,6 +243,13 @@ def _check_breaking(wanted: Sequence[_Next]) -> None:
         raise FailedPreconditionError(
             f"the new version breaks the present one: {'; '.join(found[:PROBLEMS_MAX])}{more}", count=len(found)
         )
+
+
+async def _judge(backend: Backend, intent: Intent) -> None:
+    """Raises PermissionDeniedError for a caller whose rights depend on the types, before the work at them begins or its
+    errors tell anything of their objects."""
+    if not isinstance(backend.writer, Writer):
+        await backend.writer.write(intent)
 
 
 def _guard(backend: Backend, name: str) -> Compare:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from rube import api_pb2
 from rube.api import (
     Binding,
     CoreEvent,
+    DeleteRequest,
     ExplainRequest,
     Fence,
     GetRequest,
@@ -38,6 +40,7 @@ from rube.api.types import pack
 from rube.server.rights.checks import role_violations
 from rube.server.rights.grants import READ_VERBS, VERBS
 from tests.conformance.api.api_sites import SimSite, Watched
+from tests.pushed_types import backup, backup_type
 from tests.simulation.rights_calls import (
     BINDING,
     EVENT,
@@ -448,5 +451,82 @@ def test_why_names_the_rule_or_what_is_missing() -> None:
             assert "have the verbs put, and not delete" in (await why("delete", "a")).missing
             me = await served.root.ask(served.root.rights.WhoAmI, WhoAmIRequest())
             assert (me.enforced, list(me.roles)) == (True, ["admin, by group admins"])
+
+    site.run(main)
+
+
+def test_a_push_of_a_type_that_is_denied_tells_nothing_of_its_objects_and_does_nothing() -> None:
+    site = SimSite()
+
+    async def main() -> None:
+        async with cluster(site) as served:
+            await served.put(backup_type())
+            await served.put(backup("prod-secret", target="s3"))
+            await served.bind("t", "user/dev", Rule(verbs=["put", "delete"], types=["api.Type"], label_selector="x=y"))
+            dev = served.caller("user/dev")
+            narrower = backup_type({"schedule": 1})
+            narrower.metadata.labels["x"] = "y"
+            before = await served.root.ask(served.root.api.List, ListRequest(type="api.Type"))
+            for breaking in (False, True):
+                push = PutRequest(objects=[narrower], allow_breaking=breaking)
+                assert await dev.ask(dev.api.Put, push) == "PERMISSION_DENIED"
+                assert b"secret" not in dev.heard[-1]
+            for name in ("acme.Backup", "acme.Absent"):
+                request = DeleteRequest(keys=[ObjectKey("api.Type", "", name).to_proto()])
+                assert await dev.ask(dev.api.Delete, request) == "PERMISSION_DENIED"
+            after = await served.root.ask(served.root.api.List, ListRequest(type="api.Type"))
+            assert after.revision == before.revision, "nothing was written, not even that work began"
+            own = backup_type(name="acme.Own", file="acme/own.proto")
+            own.metadata.labels["x"] = "y"
+            assert not isinstance(await dev.ask(dev.api.Put, PutRequest(objects=[own])), str)
+            gone = DeleteRequest(keys=[ObjectKey("api.Type", "", "acme.Own").to_proto()])
+            assert not isinstance(await dev.ask(dev.api.Delete, gone), str)
+
+    site.run(main)
+
+
+def test_a_watch_does_not_go_on_from_before_its_caller_lost_a_right() -> None:
+    site = SimSite()
+
+    async def main() -> None:
+        async with cluster(site) as served:
+            await filled(served)
+            await served.bind("x", "node/n1", Rule(verbs=["watch"], types=[UNIT], names=["other"]))
+            node = served.caller("node/n1")
+            seen = await node.first(node.api.Watch, WatchRequest(type=UNIT, send_initial=True))
+            assert sorted(names(seen)) == ["other", "own"]
+            await served.root.do("delete", ObjectKey(BINDING, "", "x"), dry=False)
+            resumed = WatchRequest(type=UNIT, after_revision=seen.revision)
+            assert await node.first(node.api.Watch, resumed) == "OUT_OF_RANGE"
+            root = served.root
+            assert not isinstance(await root.first(root.api.Watch, resumed), str)
+
+    site.run(main)
+
+
+def test_a_partial_binding_beside_it_does_not_hide_the_last_one_of_an_administrator() -> None:
+    site = SimSite()
+
+    async def main() -> None:
+        async with cluster(site) as served:
+            await served.bind("a", "user/ada", Rule(verbs=["put"], types=[ROLE, BINDING], names=["x"]))
+            await served.bind("z", "user/ada", role="admin")
+            ada = served.caller("user/ada")
+            assert await ada.do("delete", ObjectKey(BINDING, "", "z"), dry=False) == "FAILED_PRECONDITION"
+
+    site.run(main)
+
+
+def test_an_unchanged_put_of_a_role_waits_for_nothing() -> None:
+    site = SimSite()
+
+    async def main() -> None:
+        async with cluster(site) as served:
+            role = Object(metadata=Metadata(name="r"), spec=pack(Role(rules=[Rule(verbs=["get"], types=["*"])])))
+            await served.put(role)
+            await served.put(obj(DEV))
+            begun_s = asyncio.get_running_loop().time()
+            await served.put(role)
+            assert asyncio.get_running_loop().time() - begun_s < 1
 
     site.run(main)

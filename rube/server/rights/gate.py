@@ -98,11 +98,11 @@ class Gate:
         place = ObjectKey(wanted.type, wanted.namespace, wanted.name)
         return self.kept.now.covers(subject, verb, wanted.type, place, wanted.selector)
 
-    def check_resume(self, request: WatchRequest, subject: Subject) -> None:
+    def check_resume(self, request: WatchRequest, subject: Subject, sight: Sight | None) -> None:
         """Raises CompactedError where a watch would go on from a revision at which, as far as this server knows, its
         caller may have seen other objects: it has to list."""
         after, since = request.after_revision, self.kept.since
-        if after and not request.send_initial and after < since and self.kept.now.depends_on_bindings(subject):
+        if after and not request.send_initial and after < since and sight is not None:
             raise CompactedError(
                 f"the roles and bindings may have changed after revision {after}, and with them what {subject} may "
                 "see: list again",

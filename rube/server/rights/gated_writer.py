@@ -58,7 +58,7 @@ class GatedWriter:
             return decided
 
         outcome = await self._writer.write(intent._replace(admit=admit, decide=decide))
-        if not intent.validate_only and any(key.type in (ROLE_TYPE, BINDING_TYPE) for _, key in own):
+        if not intent.validate_only and any(raw.startswith(_RIGHTS) for raw in outcome.decided):
             await self._kept.reach(outcome.revision)
         return outcome
 

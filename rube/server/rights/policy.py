@@ -94,15 +94,14 @@ class Policy:
                 found.append((binding.role, f"binding {name}", frozenset(binding.namespaces) or None))
         return found
 
-    def depends_on_bindings(self, subject: Subject) -> bool:
-        """Returns whether any object gives the caller a right."""
-        return any(where.startswith("binding ") for _, where, _ in self.roles_of(subject))
-
     def manages_rights(self, subject: Subject) -> bool:
         """Returns whether the caller may write every role and every binding."""
         return all(
-            grant is not None and not grant.names
-            for grant in (self.access(subject, "put", name).plain("", "") for name in (ROLE_TYPE, BINDING_TYPE))
+            any(
+                grant.plain and not grant.names and grant.at("", "")
+                for grant in self.access(subject, "put", name).grants
+            )
+            for name in (ROLE_TYPE, BINDING_TYPE)
         )
 
     def covers(self, subject: Subject, verb: str, type_name: str, place: ObjectKey, labels: LabelSelector) -> bool:

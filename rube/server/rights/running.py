@@ -83,7 +83,7 @@ async def watch(
     wanted = ObjectFilter.of(request, await backend.types.require((request.type,)))
     running = _Running(gate, backend.host.clock, wanted, "watch", subject)
     running.look()
-    gate.check_resume(request, subject)
+    gate.check_resume(request, subject, running.sight)
     async with gate.kept.told(running.policy_changed):
         while True:
             last: Encoded | None = None
