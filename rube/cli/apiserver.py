@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
 import click
 
@@ -129,7 +130,7 @@ def apiserver(
                 listen=listen,
                 history_revisions_max=history,
                 spec_checks=built_in_spec_checks(),
-                rights=RightsConfig(local=PlainAccess(local)) if rights else None,
+                rights=rights_config(local, tls) if rights else None,
             )
             server = ApiServer(host, store, config)
             addresses = await server.start()
@@ -149,6 +150,15 @@ def apiserver(
 
     check_controllers(controllers)
     sys.exit(run_daemon("rube apiserver", main, log_level=log_level))
+
+
+def rights_config(local: str, tls: ChannelTls | None) -> RightsConfig:
+    """Returns the rights of a server whose callers are of the trust domain of its own certificate."""
+    if tls is None:
+        return RightsConfig(local=PlainAccess(local))
+    from rube.trust import domain_of
+
+    return RightsConfig(local=PlainAccess(local), domain=domain_of(Path(tls.cert).read_bytes()))
 
 
 def member_addresses(url: StoreUrl) -> list[str]:

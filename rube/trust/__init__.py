@@ -6,8 +6,8 @@ with the files is in `rube.transport`; who may do what is not decided here.
 
 from __future__ import annotations
 
-from rube.trust.authority import Authority
+from rube.trust.authority import Authority, domain_of
 from rube.trust.identity import Identity
 from rube.trust.keys import Key
 
-__all__ = ["Authority", "Identity", "Key"]
+__all__ = ["Authority", "Identity", "Key", "domain_of"]

@@ -98,6 +98,17 @@ def load_certificate(pem: bytes) -> x509.Certificate:
         raise InvalidArgumentError(f"these bytes are no certificate in PEM: {error}") from error
 
 
+def domain_of(pem: bytes) -> str:
+    """Returns the trust domain of a certificate; "" for one that names none. Raises InvalidArgumentError."""
+    extensions = load_certificate(pem).extensions
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ""
+    uris = [uri for uri in names.get_values_for_type(x509.UniformResourceIdentifier) if uri.startswith("spiffe://")]
+    return uris[0].removeprefix("spiffe://").partition("/")[0] if len(uris) == 1 else ""
+
+
 def authority_hash(certificate: x509.Certificate) -> str:
     """Returns the SHA-256 of the certificate, in hex."""
     return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()

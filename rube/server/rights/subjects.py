@@ -75,12 +75,14 @@ _PLAIN: Final = {
 }
 
 
-def identify(context: Context, local: PlainAccess) -> Subject:
+def identify(context: Context, local: PlainAccess, domain: str = "") -> Subject:
     """Returns the subject of a call's connection: that of its certificate. Without a certificate it is `user/local` if
-    it comes from this machine, with the groups of `local`, and `anonymous` otherwise; a certificate that names none
-    is `anonymous`, too."""
+    it comes from this machine, with the groups of `local`, and `anonymous` otherwise; a certificate that names none,
+    or one of another trust domain than `domain` (empty: any), is `anonymous`, too."""
     found = peer(context)
     if found.fingerprint:
+        if domain and found.domain != domain:
+            return Subject(ANONYMOUS, method="certificate")
         return _certified(found.kind, found.name, found.groups)
     if local is PlainAccess.DENY or not is_local(found.address):
         return Subject(ANONYMOUS, method="none")
@@ -108,8 +110,10 @@ class RightsConfig:
     """Turns rights on. `local` is the access of callers from this machine without a certificate."""
 
     local: PlainAccess = PlainAccess.ADMIN
+    domain: str = ""
+    """The trust domain of callers with a certificate; empty: any that the CA certifies."""
     identify: Identify | None = None
     """None: `identify`."""
 
     def subject_of(self, context: Context) -> Subject:
-        return identify(context, self.local) if self.identify is None else self.identify(context)
+        return identify(context, self.local, self.domain) if self.identify is None else self.identify(context)
