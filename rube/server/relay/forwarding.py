@@ -14,6 +14,7 @@ from rube.api.errors import DeadlineExceededError, NotDoneError, NotSentError, U
 from rube.client.endpoints import Endpoints
 from rube.host import Host
 from rube.transport import Encoded, rube_error
+from rube.transport.packing.form import ASKED_KEY
 
 Context = aio.ServicerContext[Any, Any]
 Pairs = list[tuple[str, str | bytes]]
@@ -22,7 +23,10 @@ _OF_CONNECTIONS: Final = frozenset(
     {
         "accept",
         "accept-encoding",
+        "connect-protocol-version",
+        "connect-timeout-ms",
         "connection",
+        "content-encoding",
         "content-length",
         "content-type",
         "host",
@@ -33,6 +37,8 @@ _OF_CONNECTIONS: Final = frozenset(
         "grpc-accept-encoding",
         "grpc-status",
         "grpc-message",
+        "x-grpc-web",
+        ASKED_KEY,
     }
 )
 # A longer deadline is none.
