@@ -11,7 +11,14 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from rube.api import Event, Freshness, ListRequest, ListResponse, Object, WatchRequest
-from rube.api.errors import CompactedError, RevisionAheadError, RubeError, StoreChangedError, UnavailableError
+from rube.api.errors import (
+    CompactedError,
+    PermissionDeniedError,
+    RevisionAheadError,
+    RubeError,
+    StoreChangedError,
+    UnavailableError,
+)
 from rube.api.keys import key_of
 from rube.api.well_known import EVERY_TYPE, LEASE_TYPE, NODE_LEASE_NAMESPACE
 from rube.client import Client, ClientConfig, FailureLog
@@ -131,7 +138,7 @@ class Upstream:
             try:
                 replica = self.replica or await self._copy()
                 await self._follow(replica)
-            except (CompactedError, StoreChangedError, RevisionAheadError) as error:
+            except (CompactedError, StoreChangedError, RevisionAheadError, PermissionDeniedError) as error:
                 self._failures.failed(error.message, then="copying all objects again")
                 await self._drop()
             except RubeError as error:
@@ -187,6 +194,9 @@ class Upstream:
                     continue
                 if initial:
                     writes, initial = sorted(initial + writes, key=lambda written: written.revision), []
+                if writes and response.revision <= replica.revision:
+                    why = "what this relay may see has changed with its rights"
+                    raise CompactedError(why, oldest_revision=response.revision)
                 await replica.apply(writes, response.revision)
                 self._note_freshness()
                 self._failures.works()
