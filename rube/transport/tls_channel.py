@@ -47,7 +47,10 @@ class TlsChannel(aio.Channel):
 
     async def explain(self) -> str:
         """Returns why no connection comes about, and what to do; "" if it is not TLS."""
-        return await asyncio.to_thread(explain, self._target, self._tls, PROBE_S_MAX)
+        try:
+            return await asyncio.to_thread(explain, self._target, self._tls, PROBE_S_MAX)
+        except OSError:
+            return ""
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
         return self._method("unary_unary", args, kwargs)

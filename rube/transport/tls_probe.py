@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from rube.api.addresses import check_host_port
+from rube.api.errors import InvalidArgumentError
 from rube.host.network import ChannelTls
 from rube.transport.tls import client_context
 from rube.transport.tls_faults import TlsFault
@@ -60,16 +61,20 @@ def describe_fault(error: ssl.SSLError) -> str:
 
 
 def explain(target: str, tls: ChannelTls, timeout_s: float) -> str:
-    """Returns why no connection with TLS comes about, or "" if it would now. Blocks for three times `timeout_s` at
-    most."""
+    """Returns why TLS refuses a connection, or "" if it would not now. Blocks for three times `timeout_s` at most.
+
+    Raises OSError where the fault is not of TLS, such as a refused connection.
+    """
     try:
         return _handshake(target, tls, timeout_s)
+    except InvalidArgumentError as error:  # files that are half renewed, which the next attempt may find whole
+        return error.message
     except ssl.SSLError as error:
         return describe_fault(error)
     except TimeoutError:
-        return TlsFault.PLAIN_SERVER.value if is_plain(target, timeout_s) else "the server does not answer"
-    except OSError as error:
-        return error.strerror or str(error)
+        if is_plain(target, timeout_s):
+            return TlsFault.PLAIN_SERVER.value
+        raise
 
 
 def is_plain(target: str, timeout_s: float) -> bool:
