@@ -179,12 +179,16 @@ class H2Server(aio.Server):
             now = stamp(server_paths(tls))
             if now == seen:
                 continue
-            seen = now
             try:
                 successor = await self._begin(listening, tls)
             except InvalidArgumentError as error:
                 _LOG.error("the TLS files have changed, and the ones before stay in use: %s", error)
+                seen = now
                 continue
+            except Exception as error:
+                _LOG.error("the TLS files have changed, and cannot be used yet, trying again: %s", error)
+                continue
+            seen = now
             serving.finish()
             serving = successor
             _LOG.info("the TLS files have changed: new connections use them (%s)", tls.cert)

@@ -68,8 +68,13 @@ async def serve(
         prepared, _fds(listening), config, trigger, None, ready, None, prepared_tls=_prepared(config, tls)
     )
     task = asyncio.create_task(_ended(serving), name="h2corn")
-    await started
-    return Serving(task, trigger)
+    begun = Serving(task, trigger)
+    try:
+        await started
+    except BaseException:
+        begun.finish()  # no caller knows it
+        raise
+    return begun
 
 
 def _connections_max() -> int:
