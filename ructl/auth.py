@@ -138,7 +138,7 @@ def _explain(
 
 def _asked(target: Target, request: WhoAmIRequest | ExplainRequest) -> WhoAmIResponse | ExplainResponse:
     try:
-        with BlockingClient(target.endpoints, target.timeout_s) as client:
+        with BlockingClient(target.endpoints, target.timeout_s, target.tls) as client:
             asked = client.who_am_i(request) if isinstance(request, WhoAmIRequest) else client.explain(request)
             try:
                 asked.send(None)
