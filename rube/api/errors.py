@@ -75,7 +75,7 @@ class UnauthenticatedError(RubeError):
 
 
 class PermissionDeniedError(RubeError):
-    """No rule allows it to the caller. Metadata: `subject`, `verb`, `type`."""
+    """No rule allows it to the caller. Metadata: `subject`, and of the apiserver `verb` and `type`."""
 
     code = "PERMISSION_DENIED"
     reason = "PERMISSION_DENIED"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from rube.api.errors import FailedPreconditionError, RubeError
+from rube.api.well_known import ADMINS
 from rube.cli.options import DEFAULT_ADDRESS
 from rube.distribution import install_command
 from rube.host import RealClock
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from rube.trust import Authority, Identity
 
 DAYS: Final = 365
-ADMINS: Final = "admins"
 OWN_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 SERVER, ADMIN, AUTHORITY = "server", "admin", "ca"
 _CA_FILE, _CA_KEY = "ca.pem", "ca.key"

@@ -125,7 +125,12 @@ def replicated_config(
 ) -> ReplicatedConfig:
     """Returns the configuration. Raises InvalidArgumentError for a name that no replica has."""
     member = MemberConfig(
-        name=name, listen=dict(replicas).get(name, ""), members=replicas, tick_s=TICK_S, volatile=data is None
+        name=name,
+        listen=dict(replicas).get(name, ""),
+        members=replicas,
+        tick_s=TICK_S,
+        volatile=data is None,
+        certified_kind="controller",
     )
     return ReplicatedConfig(
         member=member,

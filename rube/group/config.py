@@ -36,6 +36,9 @@ class MemberConfig:
     """Each member's engine loses its data with its process (rube/group/volatile.py): a newcomer replaces the silent
     member of its name, and a group that has lost its majority ends with GroupLostError."""
 
+    certified_kind: str = "member"
+    """The kind of identity in the certificates of the members, if they have any (rube.transport.Peer.kind)."""
+
     tick_s: float = 0.1
     election_ticks: int = 8
     """A follower that hears from no leader for one to two times so many ticks campaigns."""

@@ -96,7 +96,7 @@ class Member:
         Raises the errors of `Founding.identity`, and DataLossError for damaged data. The caller keeps the engine, and
         closes it.
         """
-        service = MembersService(config.name)
+        service = MembersService(config.name, config.certified_kind)
         server = host.network.server()
         add_MembersServicer_to_server(service, server)
         try:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from grpc import aio
 
-from rube.api.errors import NotDoneError, RubeError, UnavailableError
+from rube.api.errors import NotDoneError, PermissionDeniedError, RubeError, UnavailableError
+from rube.api.well_known import ADMINS
 from rube.group.bootstrap import not_in_a_group
 from rube.group.group_pb2 import (
     Batch,
@@ -25,7 +26,7 @@ from rube.group.group_pb2_grpc import MembersServicer
 from rube.group.membership import NotLeadingError
 from rube.group.peers import StrangerError
 from rube.group.termination import RemovedError
-from rube.transport import rube_error
+from rube.transport import peer, rube_error
 
 if TYPE_CHECKING:
     from rube.group.group_pb2_grpc import MembersAsyncStub
@@ -69,33 +70,58 @@ class Served(Protocol):
 
 
 class MembersService(MembersServicer):
-    """The service. It answers from the start on; `member` is set once the member belongs to a group."""
+    """The service. It answers from the start on; `member` is set once the member belongs to a group.
 
-    def __init__(self, name: str) -> None:
+    A caller with a certificate is one of the members' kind, or an administrator where `rube cluster` calls.
+    """
+
+    def __init__(self, name: str, certified_kind: str) -> None:
         self._name = name
+        self._certified_kind = certified_kind
         self.member: Served | None = None
 
     def Subscribe(self, request: Subscription, context: Context) -> AsyncGenerator[Batch]:
+        self._permit(context)
         member = self._check(request.group_id, request.subscriber, request.sender)
         return member.batches(request.subscriber, request.address, request.incarnation)
 
     async def Install(self, request: Piece, context: Context) -> Installed:
+        self._permit(context)
         member = self._check(request.group_id, request.sender, request.to)
         return Installed(pairs=await member.stage(request))
 
     async def Describe(self, request: DescribeRequest, context: Context) -> Description:
+        self._permit(context, admins=True)
         return Description(name=self._name) if self.member is None else self.member.describe()
 
     async def Join(self, request: JoinRequest, context: Context) -> JoinResponse:
+        self._permit(context)
         member = self._member()
         return await _at_leader(
             member, lambda: member.admit(request), lambda stub: stub.Join(request, timeout=FORWARD_S)
         )
 
     async def Change(self, request: ChangeRequest, context: Context) -> ChangeResponse:
+        self._permit(context, admins=True)
         member = self._member()
         return await _at_leader(
             member, lambda: member.change(request), lambda stub: stub.Change(request, timeout=FORWARD_S)
+        )
+
+    def _permit(self, context: Context, *, admins: bool = False) -> None:
+        """Raises PermissionDeniedError for a certificate that may not make this call. In plain text all callers may:
+        nothing tells one from another."""
+        caller, kind = peer(context), self._certified_kind
+        if not caller.fingerprint or caller.kind == kind:
+            return
+        if admins and caller.kind == "user" and ADMINS in caller.groups:
+            return
+        subject = f"{caller.kind}/{caller.name}" if caller.kind else "a certificate without an identity of Rube's"
+        others = f", or of a user of the group {ADMINS!r}" if admins else ""
+        raise PermissionDeniedError(
+            f"{subject} may not make this call of member {self._name!r} of a group: call with a certificate of "
+            f"{kind}/NAME{others}",
+            subject=subject,
         )
 
     def _member(self) -> Served:

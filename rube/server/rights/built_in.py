@@ -6,9 +6,9 @@ from typing import Final
 
 from rube.api import Role, Rule
 from rube.api.keys import TYPE_TYPE
-from rube.api.well_known import EVERY_TYPE, LEASE_TYPE, NODE_LABEL, NODE_LEASE_NAMESPACE, NODE_TYPE
+from rube.api.well_known import ADMINS, EVERY_TYPE, LEASE_TYPE, NODE_LABEL, NODE_LEASE_NAMESPACE, NODE_TYPE
 from rube.server.rights.grants import EVERY_VERB, READ_VERBS
-from rube.server.rights.subjects import ADMINS, READERS
+from rube.server.rights.subjects import READERS
 
 ADMIN_ROLE: Final = "admin"
 READ_ONLY_ROLE: Final = "read-only"

@@ -13,12 +13,11 @@ from rube.api import Subject as SubjectMessage
 from rube.api.addresses import is_loopback, split_host_port
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import quoted, suggestion
+from rube.api.well_known import ADMINS
 from rube.transport import peer
 
 Context = aio.ServicerContext[Any, Any]
 
-ADMINS: Final = "admins"
-"""The group whose members have the role `admin` in every cluster."""
 READERS: Final = "readers"
 """The group whose members have the role `read-only`."""
 ANONYMOUS: Final = "anonymous"
