@@ -95,10 +95,10 @@ def next_objects(
         if (stored := current[key]) is None or stored.spec != wanted.spec
     ]
     check_names([key for key, _ in pairs])
-    check_specs(changing, current, types, backend.config.spec_checks, keep_unknown=keep_unknown)
     limits = backend.store.limits
     for _, key, wanted in changing:
         check_room(key, wanted, limits)
+    check_specs(changing, current, types, backend.config.spec_checks, keep_unknown=keep_unknown)
     now_ns = backend.host.clock.now_ns()
     decided: dict[bytes, StoredObject | None] = {}
     for key, wanted in pairs:

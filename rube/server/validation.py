@@ -126,10 +126,11 @@ def check_key_count(count: int, owned: int, limits: StoreLimits) -> None:
 
 
 def check_room(key: bytes, wanted: StoredObject, limits: StoreLimits) -> None:
-    """Raises ResourceExhaustedError for an object that fits, but would have no room for a status or a node."""
+    """Raises ResourceExhaustedError for an object that does not fit with room for a status and a node."""
     size = wanted.metadata.ByteSize() + len(wanted.spec)
     largest = limits.value_bytes_max - min(ROOM_BYTES, limits.value_bytes_max // 8)
-    if largest < size <= limits.value_bytes_max:
+    _check_value_size(key, size, limits)
+    if size > largest:
         raise ResourceExhaustedError(
             f"{key.decode()} has {size} bytes; this store takes at most {largest} of an object that is put, and keeps "
             f"the rest of {limits.value_bytes_max} (value_bytes_max) for its status and labels: make it smaller",
@@ -144,17 +145,10 @@ def check_size(ops: Iterable[Op], stored: Iterable[Record | None], limits: Store
     Objects in `stored` that are replaced or deleted count too: a watch may deliver them, all of one revision at once.
     """
     stored_bytes = {record.key: len(record.value) for record in stored if record is not None}
-    value_bytes_max = limits.value_bytes_max
     total = 0
     for key, value in ops:
         size = 0 if value is None else len(value)
-        if size > value_bytes_max:
-            raise ResourceExhaustedError(
-                f"{_what(key)} {size} bytes; this store takes at most {value_bytes_max} an object "
-                "(value_bytes_max): make it smaller",
-                limit=value_bytes_max,
-                value=size,
-            )
+        _check_value_size(key, size, limits)
         total += max(size, stored_bytes.get(key, 0)) + len(key)
     if total > limits.txn_bytes_max:
         raise ResourceExhaustedError(
@@ -162,6 +156,16 @@ def check_size(ops: Iterable[Op], stored: Iterable[Record | None], limits: Store
             "one revision (txn_bytes_max): use several requests",
             limit=limits.txn_bytes_max,
             value=total,
+        )
+
+
+def _check_value_size(key: bytes, size: int, limits: StoreLimits) -> None:
+    if size > limits.value_bytes_max:
+        raise ResourceExhaustedError(
+            f"{_what(key)} {size} bytes; this store takes at most {limits.value_bytes_max} an object "
+            "(value_bytes_max): make it smaller",
+            limit=limits.value_bytes_max,
+            value=size,
         )
 
 
