@@ -177,7 +177,7 @@ class ChangeFeed:
         self._index: WatchIndex[Subscription] = WatchIndex()
         # All that have joined, the one that was told something longest ago first.
         self._silent: dict[Subscription, None] = {}
-        self.objects = ObjectIndex(keys_max=config.index_keys_max)
+        self.objects = ObjectIndex(clock, keys_max=config.index_keys_max)
         """As of `revision`."""
         # By type, as its keys begin.
         self._followers: dict[bytes, list[Follower]] = {}

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from rube.api.selectors import Operator
+from rube.api.times import NS_PER_S
 from rube.api.well_known import EVERY_TYPE
+from rube.host import Clock
 from rube.server.filters import ObjectFilter
 from rube.server.watch_index import ChangedLabels, Labels
 from rube.store import Change, Record
@@ -22,9 +24,17 @@ RequiredValues = Mapping["Attribute", tuple[str, ...]]
 NAME: Final = ""
 """The attribute that is no label: the object's name."""
 ATTRIBUTES_MAX: Final = 16
-"""Past this the attribute that was asked for longest ago is forgotten: each costs every put of its type a little."""
+"""Past this the attribute that was asked for longest ago makes room: each costs every put of its type a little."""
+KEPT_NS_MIN: Final = 60 * NS_PER_S
+"""An attribute makes no room for another one so long after it was asked for."""
+ASKED_ONCE_MAX: Final = 256
+"""The newest attributes that are remembered to have been asked for: the second request begins one."""
 ATTRIBUTES_OF_FILTER_MAX: Final = 4
 """A filter that requires more labels is found by the first of them."""
+SCAN_PART: Final = 8
+"""A record that is read by its key costs as much as up to so many of a scan."""
+CANDIDATES_MIN: Final = 16
+"""So few are read by their keys, however few objects there are."""
 DEPARTURES_MAX: Final = 10_000
 """The newest losses of a value that are kept, of each attribute, for reads at revisions before them."""
 
@@ -54,15 +64,20 @@ class Values:
         self.oldest = revision
         """The candidates of reads at older revisions are not known."""
         self.begun = True
+        self.asked_ns = 0
+        """When it was asked for last."""
         self.count = 0
+        self.objects = 0
+        """How many objects of the type there are, with the attribute or without it."""
         self._keys: dict[str, set[bytes]] = {}
         # What was written since it was begun: `add` brings older states.
         self._written: set[bytes] = set()
         self._left: deque[Departure] = deque()
 
-    def add(self, key: bytes, value: str) -> None:
+    def add(self, key: bytes, value: str | None) -> None:
         """Adds an object as it was at the first revision."""
-        if key not in self._written:
+        self.objects += 1
+        if value is not None and key not in self._written:
             self._enter(key, value)
 
     def complete(self) -> None:
@@ -114,8 +129,10 @@ class Values:
 class ObjectIndex:
     """The attributes that were asked for. Its owner gives it every change after the revision at which one was begun."""
 
-    def __init__(self, *, keys_max: int) -> None:
+    def __init__(self, clock: Clock, *, keys_max: int) -> None:
+        self._clock = clock
         self._keys_max = keys_max
+        self._asked_once: dict[Attribute, None] = {}
         # The one that was asked for longest ago first.
         self._attributes: dict[Attribute, Values] = {}
         self._of_type: dict[str, dict[str, Values]] = {}
@@ -125,33 +142,56 @@ class ObjectIndex:
     def get(self, attribute: Attribute) -> Values | None:
         values = self._attributes.pop(attribute, None)
         if values is not None:
+            values.asked_ns = self._clock.monotonic_ns()
             self._attributes[attribute] = values
         return values
 
     def begin(self, attribute: Attribute, revision: int) -> Values | None:
-        """Adds an attribute, which the caller fills with the objects as of the index's revision; None if it has turned
-        out to be too large."""
-        if attribute in self._too_large:
+        """Adds an attribute, which the caller fills with the objects as of the index's revision; None at its first
+        request, if it has turned out to be too large, or if all others are in use."""
+        if attribute in self._too_large or not self._asked_before(attribute):
             return None
+        now_ns = self._clock.monotonic_ns()
         if len(self._attributes) >= ATTRIBUTES_MAX:
-            self._drop(next(iter(self._attributes)))
+            oldest, kept = next(iter(self._attributes.items()))
+            if now_ns - kept.asked_ns < KEPT_NS_MIN:
+                return None
+            self._drop(oldest)
         values = self._attributes[attribute] = Values(revision)
+        values.asked_ns = now_ns
         self._of_type.setdefault(attribute.type, {})[attribute.label] = values
         return values
 
+    def _asked_before(self, attribute: Attribute) -> bool:
+        before = attribute in self._asked_once
+        self._asked_once.pop(attribute, None)
+        self._asked_once[attribute] = None
+        if len(self._asked_once) > ASKED_ONCE_MAX:
+            del self._asked_once[next(iter(self._asked_once))]
+        return before
+
     def candidates(self, attribute: Attribute, values: tuple[str, ...], revision: int) -> set[bytes] | None:
-        """Returns those of `Values.candidates`; None also if the attribute is not kept up any more."""
+        """Returns those of `Values.candidates`; None also if the attribute is not kept up any more, or so many
+        objects have such a value that reading the whole type costs less."""
         kept = self._attributes.get(attribute)
-        return None if kept is None else kept.candidates(values, revision)
+        found = None if kept is None else kept.candidates(values, revision)
+        if kept is None or found is None or len(found) > max(CANDIDATES_MIN, kept.objects // SCAN_PART):
+            return None
+        return found
 
     def has_room(self, attribute: Attribute, values: Values) -> bool:
         """Makes room for the attribute. Returns whether it is still there."""
-        while sum(each.count for each in self._attributes.values()) > self._keys_max:
-            oldest = next(iter(self._attributes))
-            if oldest == attribute:
-                self._too_large.add(attribute)
-            self._drop(oldest)
+        self._shrink()
         return self._attributes.get(attribute) is values
+
+    def _shrink(self) -> None:
+        """Removes attributes until the rest has no more than `keys_max` keys: those that alone have more, and the one
+        that was asked for longest ago."""
+        while sum([values.count for values in self._attributes.values()]) > self._keys_max:
+            large = [each for each, values in self._attributes.items() if values.count > self._keys_max]
+            self._too_large.update(large)
+            for attribute in large or [next(iter(self._attributes))]:
+                self._drop(attribute)
 
     def discard(self, attribute: Attribute, values: Values) -> None:
         """Removes an attribute, unless it has been begun anew."""
@@ -169,6 +209,7 @@ class ObjectIndex:
         self._attributes.clear()
         self._of_type.clear()
         self._too_large.clear()
+        self._asked_once.clear()
 
     def note(self, change: Change, labels: ChangedLabels) -> None:
         """Takes a change of an object. `labels` is called only if one is kept of its type."""
@@ -182,7 +223,9 @@ class ObjectIndex:
                     before, after = None if change.previous is None else name, None if change.deleted else name
                 else:
                     before, after = (None if of_object is None else of_object.get(label) for of_object in labels())
+                values.objects += (change.previous is None) - change.deleted
                 values.move(key, before, after, revision)
+        self._shrink()
 
 
 _NOTHING: Final[Mapping[str, Values]] = {}

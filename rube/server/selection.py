@@ -128,8 +128,7 @@ class Selection:
             async with aclosing(scan(self._store, every.start, every.end, revision=revision)) as pages:
                 async for page in pages:
                     for record in page.records:
-                        if (value := value_of(record, attribute.label, labels_of)) is not None:
-                            values.add(record.key, value)
+                        values.add(record.key, value_of(record, attribute.label, labels_of))
                     if not self._feed.objects.has_room(attribute, values):
                         return
             values.complete()

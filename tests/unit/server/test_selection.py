@@ -63,7 +63,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(STEPS, st.sampled_from([1, 2, 10_000]), st.sampled_from([3, 10_000]))
 def test_what_is_selected_is_what_a_naive_filter_selects(
     steps: list[tuple[str, Any]], departures_max: int, keys_max: int
@@ -71,6 +71,7 @@ def test_what_is_selected_is_what_a_naive_filter_selects(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(object_index, "DEPARTURES_MAX", departures_max)
         patch.setattr(object_index, "ATTRIBUTES_MAX", 3)
+        patch.setattr(object_index, "KEPT_NS_MIN", 0)
         asyncio.run(Turns(keys_max).run(steps))
 
 
@@ -206,7 +207,7 @@ def test_initial_objects_cost_what_they_are_not_what_there_is(selector: str) -> 
                 response = WatchResponse.FromString((await anext(responses)).data)
                 return [event.update.metadata.name for event in response.events if event.HasField("update")]
 
-        assert await initial() == ["w7"] * EACH
+        assert [await initial() for _ in range(2)] == [["w7"] * EACH] * 2
         store.read = 0
         assert [await initial() for _ in range(10)] == [["w7"] * EACH] * 10
         assert store.read == 10 * EACH
@@ -229,7 +230,7 @@ def test_a_list_waits_for_the_reader_to_know_what_was_written_before_it() -> Non
             pages = [page async for page in selection.pages(wanted, wanted.start)]
             return [record.key for page in pages for record in page.records]
 
-        assert await selected() == []
+        assert [await selected() for _ in range(2)] == [[key.to_bytes()], []], "the first one reads the range"
         assert feed.objects.get(Attribute(UNIT, "node")) is not None
         store.open.clear()
         await store.commit(Txn((Op(key.to_bytes(), value_of(key, {"node": "b"})),)))
@@ -264,7 +265,8 @@ def test_a_fill_that_fails_leaves_the_range_to_be_read(monkeypatch: pytest.Monke
             return await inner_range(*args, **options)
 
         monkeypatch.setattr(store, "range", range_)
-        pages = [page async for page in selection.pages(wanted, wanted.start)]
+        for _ in range(2):
+            pages = [page async for page in selection.pages(wanted, wanted.start)]
         assert ([record.key for page in pages for record in page.records], ends) == ([key.to_bytes()], 1)
         assert feed.objects.get(Attribute(UNIT, "node")) is None
         await selection.close()
