@@ -26,8 +26,8 @@ def check_history(file: Path, model: str) -> None:
     Then one order of its calls, each between its start and its end, explains all answers. The file has an operation a
     line, as Jepsen writes it: an EDN map, or its log. An operation with a :key belongs to that part of the state.
 
-    \b
-    Exit codes: 0 linearizable, 1 not linearizable, 2 not a history, 3 no verdict: the search would take too long.
+    Exit codes: 0 linearizable, 1 not linearizable, 2 not a history, 3 no
+    verdict: the search would take too long.
 
     \b
     Examples:

@@ -12,11 +12,13 @@ import grpc
 from grpc import StatusCode, aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
+from rube.api.errors import RubeError, encode_error
 from rube.transport.h2.encodings import ACCEPTED, ENCODED_BYTES_MIN, ENCODINGS, Encoding, fitting
 from rube.transport.h2.identity import IDENTITY_KEY, auth_context
 from rube.transport.h2.messages import IDENTITY, MessageReader, StatusError, framed
 from rube.transport.h2.metadata import Metadata, percent_encoded, timeout_s, to_headers, to_metadata
 from rube.transport.servicer import EndedError
+from rube.transport.statuses import DETAILS_KEY
 
 Send = Callable[[dict[str, Any]], Any]
 HeaderList = list[tuple[bytes, bytes]]
@@ -242,10 +244,12 @@ class Call:
         if self._task is not None:
             self._task.cancel()
 
-    async def refuse(self, code: StatusCode, details: str) -> None:
-        """Ends a call that has no handler."""
+    async def refuse(self, code: StatusCode, details: str, error: RubeError | None = None) -> None:
+        """Ends a call whose handler has not begun; `error` travels in the status's details."""
         try:
-            await self._end_as(StatusError(code, details))
+            await self._end_as(
+                StatusError(code, details), () if error is None else ((DETAILS_KEY, encode_error(error)),)
+            )
         finally:
             self._close()
 
@@ -352,9 +356,9 @@ class Call:
             trailers.extend(to_headers(self._trailing))
         return trailers
 
-    async def _end_as(self, status: StatusError) -> None:
+    async def _end_as(self, status: StatusError, trailing: Any = ()) -> None:
         """Ends with a status of the protocol's own, not past ENDING_S_MAX: the client may read no more."""
-        self._code, self._details, self._trailing = status.code, status.details, ()
+        self._code, self._details, self._trailing = status.code, status.details, trailing
         try:
             async with asyncio.timeout(ENDING_S_MAX):
                 await self._end()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from grpc import StatusCode, aio
 
 from rube.api.addresses import is_loopback, split_host_port
-from rube.api.errors import InvalidArgumentError
+from rube.api.errors import InvalidArgumentError, NotDoneError
 from rube.host import ServerOptions, ServerTls
 from rube.transport.h2.call import Call
 from rube.transport.h2.connect import JSON, PROTO, ConnectCall
@@ -240,7 +240,7 @@ class H2Server(aio.Server):
         self._calls[call] = OTHER_METHOD
         try:
             if not self._accepts:
-                await call.refuse(StatusCode.UNAVAILABLE, STOPPING)
+                await call.refuse(StatusCode.UNAVAILABLE, STOPPING, NotDoneError(STOPPING))
                 return
             if (tls := scope["extensions"].get("tls")) and tls["tls_version"] != TLS_1_3:
                 await call.refuse(StatusCode.UNAUTHENTICATED, OLD_TLS)

@@ -19,9 +19,10 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode, aio
 from grpc_health.v1 import health_pb2
 
-from rube.api.errors import AbortedError
+from rube.api.errors import AbortedError, NotDoneError
 from rube.host import ServerOptions
-from rube.transport import GrpcNetwork, add_standard_services
+from rube.transport import GrpcNetwork, add_standard_services, rube_error
+from rube.transport.h2 import H2Server
 from rube.transport.h2 import serving as h2_serving
 from rube.transport.h2.encodings import ENCODINGS, BrokenEncodingError, TooLargeError
 from rube.transport.h2.metadata import percent_encoded, timeout_s, to_headers, to_metadata
@@ -468,3 +469,23 @@ def test_metadata_goes_to_headers_and_back() -> None:
 
 def test_status_messages_are_percent_encoded() -> None:
     assert percent_encoded("50% – ok\n") == b"50%25 %E2%80%93 ok%0A"
+
+
+def test_a_call_that_comes_while_the_server_stops_is_told_that_nothing_was_done() -> None:
+    """The connection is open already. The client may repeat a write elsewhere."""
+
+    async def main() -> None:
+        server = H2Server(OPTIONS)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        server._accepts = False  # as from the beginning of a stop on
+        try:
+            async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                call: Any = channel.unary_unary(f"/{SERVICE}/unary_unary", None, None)
+                with pytest.raises(aio.AioRpcError) as raised:
+                    await call(b"", timeout=10)
+        finally:
+            await server.stop(0)
+        assert type(rube_error(raised.value)) is NotDoneError
+
+    asyncio.run(main())
