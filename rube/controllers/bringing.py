@@ -6,18 +6,20 @@ all of the controller's, stays: an older controller beside a newer one never tak
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
 from rube.api import Fence, GetRequest, Object, Precondition, PutRequest
 from rube.api.errors import AbortedError, FailedPreconditionError, InvalidArgumentError, NotFoundError
-from rube.api.keys import key_of
+from rube.api.keys import TYPE_TYPE, key_of
 from rube.api.types.protos import checked_types
 from rube.api.types.pushed import kind_from
-from rube.api.types.versions import Standing, compare
-from rube.client import Client
+from rube.api.types.versions import Comparison, Standing, compare
+from rube.client import Change, Client, Informer, InformerConfig
 from rube.controllers.contract import BringingController, Controller
 from rube.controllers.ports import Calls
+from rube.host import Host
 
 _LOG = logging.getLogger("rube.controllers")
 ATTEMPTS_MAX: Final = 5
@@ -73,24 +75,73 @@ async def _bring(controller: str, own: Object, client: Client, calls: Calls, fen
 def _replaces(controller: str, present: Object, own: Object) -> bool:
     """Returns whether the controller's version is to replace the cluster's. Raises FailedPreconditionError if each
     breaks the other."""
-    name = own.metadata.name
     comparison = compare(kind_from(present), kind_from(own))
-    match comparison.standing:
-        case Standing.BREAKING:
-            why = "; ".join(f"{each.path}: {each.text}" for each in comparison.breakages)
-            raise FailedPreconditionError(
-                f"type {name} of controller {controller} breaks the one that the cluster has: {why}. Change the "
-                "controller's .proto file, or, if you know all programs that read the type, push it with "
-                "'ructl types push --allow-breaking'",
-                type=name,
-            )
-        case Standing.OLDER:
-            _LOG.info("%s: the cluster has a newer version of type %s, which stays", controller, name)
-        case Standing.ANOTHER:
-            _LOG.warning(
-                "%s: the cluster's type %s has the same fields and other names, rules or columns. It stays: 'ructl "
-                "types diff' shows the difference, 'ructl types push' takes the controller's",
-                controller,
-                name,
-            )
+    if comparison.standing is Standing.BREAKING:
+        why = "; ".join(f"{each.path}: {each.text}" for each in comparison.breakages)
+        raise FailedPreconditionError(
+            f"type {own.metadata.name} of controller {controller} breaks the one that the cluster has: "
+            f"{why}. Change the controller's .proto file, or, if you know all that read the type, push it with "
+            "'ructl types push --allow-breaking'",
+            type=own.metadata.name,
+        )
     return comparison.standing is Standing.NEWER
+
+
+async def follow_types(controller: Controller, client: Client, host: Host) -> None:
+    """Logs where the cluster's types differ from those that the controller brings, now and whenever that changes.
+
+    Runs until cancelled; returns at once for a controller that brings none. It pushes nothing: whoever pushed an older
+    version, or deleted the type, meant it.
+    """
+    async with asyncio.TaskGroup() as group:
+        for own in brought_types(controller):
+            informer = Informer(client, host, InformerConfig(type=TYPE_TYPE, name=own.metadata.name))
+            informer.add_handler(TypeDifference(controller.name, own).changed)
+            group.create_task(informer.run())
+
+
+class TypeDifference:
+    """The difference of the cluster's version of a type from a controller's, as the log has it."""
+
+    def __init__(self, controller: str, own: Object) -> None:
+        self._controller, self._name, self._own = controller, own.metadata.name, kind_from(own)
+        self._said = ""
+
+    def changed(self, change: Change) -> None:
+        level, text = _GONE if change.new is None else self._difference(compare(kind_from(change.new), self._own))
+        if text != self._said and (text or self._said):
+            _LOG.log(level, "%s: type %s %s", self._controller, self._name, text or "is the controller's again")
+        self._said = text
+
+    @staticmethod
+    def _difference(comparison: Comparison) -> tuple[int, str]:
+        """Returns the level and the words of the log; no words where there is no difference."""
+        level, text = _DIFFERENCES[comparison.standing]
+        return level, text.format(", ".join(each.path for each in comparison.breakages))
+
+
+_GONE: Final = (
+    logging.WARNING,
+    "is deleted in the cluster: it is pushed again when the controller starts anew, or by 'ructl types push'",
+)
+_DIFFERENCES: Final = {
+    Standing.SAME: (logging.INFO, ""),
+    Standing.OLDER: (
+        logging.INFO,
+        "has a newer version in the cluster, which stays: the controller sees what that adds once it is built with it",
+    ),
+    Standing.NEWER: (
+        logging.WARNING,
+        "has an older version in the cluster, which refuses what the controller's adds: start the controller anew, or "
+        "push its version with 'ructl types push'",
+    ),
+    Standing.ANOTHER: (
+        logging.WARNING,
+        "has the same fields in the cluster and other names, rules or columns, which stay: 'ructl types diff' shows "
+        "them, 'ructl types push' takes the controller's",
+    ),
+    Standing.BREAKING: (
+        logging.ERROR,
+        "has a version in the cluster that the controller may misread, at {}: end the controller, build it anew",
+    ),
+}

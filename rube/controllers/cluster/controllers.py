@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rube.api import Fence
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError, RubeError
 from rube.client import Client, FailureLog
-from rube.controllers.bringing import bring_types, brought_types
+from rube.controllers.bringing import bring_types, brought_types, follow_types
 from rube.controllers.cache import InformerCache, configs_for
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, check_distinct, make_controllers
 from rube.controllers.cluster.garbage import EVENT_TTL_S
@@ -132,13 +132,12 @@ async def run_term(
         )
     )
 
-    async def decide() -> None:
-        await _bring(host, controller, term, config)
-        await runtime.run()
-
+    await _bring(host, controller, term, config)
     async with asyncio.TaskGroup() as group:
         group.create_task(cache.run())
-        group.create_task(decide())
+        group.create_task(runtime.run())
+        if brought_types(controller):
+            group.create_task(follow_types(controller, term.client, host))
 
 
 async def _bring(host: Host, controller: Controller, term: Term, config: ClusterControllersConfig) -> None:

@@ -12,8 +12,8 @@ import pytest
 from rube.api import Column, ControllerSpec, Fence, Object, PutRequest, PutResponse
 from rube.api.errors import AbortedError, FailedPreconditionError, InvalidArgumentError
 from rube.api.keys import TYPE_TYPE, ObjectKey
-from rube.client import Client
-from rube.controllers.bringing import ATTEMPTS_MAX, bring_types, brought_types
+from rube.client import Change, Client
+from rube.controllers.bringing import ATTEMPTS_MAX, TypeDifference, bring_types, brought_types
 from rube.controllers.cluster.catalog import make_controller
 from rube.controllers.ports import Calls
 from rube.controllers.spec import SpecController
@@ -66,20 +66,38 @@ def test_a_newer_version_replaces_the_clusters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "says"),
-    [
-        (backups(), "the cluster has a newer version of type acme.Backup, which stays"),
-        (backups(MORE, columns=[Column(name="KEEP", path="spec.keep")]), "the cluster's type acme.Backup has the same"),
-    ],
+    "own", [backups(), backups(MORE, columns=[Column(name="KEEP", path="spec.keep")])], ids=["older", "another"]
 )
-def test_nothing_is_taken_back(own: SpecController, says: str, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def test_nothing_is_taken_back(own: SpecController) -> None:
     cluster = FakeCluster()
     bring(cluster, backups(MORE))
     before = cluster.objects[KEY].SerializeToString(deterministic=True)
     bring(cluster, own)
     assert cluster.objects[KEY].SerializeToString(deterministic=True) == before
-    assert says in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("version", "level", "says"),
+    [
+        (backup_type(MORE), "INFO", "has a newer version in the cluster, which stays"),
+        (backup_type({"schedule": 1}), "WARNING", "has an older version in the cluster"),
+        (backup_type(columns=[Column(name="TO", path="spec.target")]), "WARNING", "has the same fields in the cluster"),
+        (backup_type({"schedule": 1, "paths": 4}), "ERROR", "may misread, at acme.Backup.paths: end"),
+        (None, "WARNING", "is deleted in the cluster"),
+    ],
+)
+def test_each_difference_of_the_clusters_version_is_logged_once_and_its_end_too(
+    version: Object | None, level: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    (own,) = brought_types(backups())
+    difference = TypeDifference("backups", own)
+    for seen in (own, version, version, own, own):
+        difference.changed(Change(key=KEY, old=None, new=seen, revision=1))
+    first, last = caplog.records
+    assert (first.levelname, first.getMessage().startswith("backups: type acme.Backup ")) == (level, True)
+    assert says in first.getMessage()
+    assert last.getMessage() == "backups: type acme.Backup is the controller's again"
 
 
 def test_a_version_that_breaks_the_clusters_is_refused_with_the_field_and_the_remedy() -> None:

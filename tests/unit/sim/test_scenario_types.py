@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
-from rube.api import Type
+from rube.api import ControllerSpec, Type
 from rube.compiler import compile_protos
+from rube.controllers.spec import SpecController
 from rube.sim.scenario import ScenarioError, Simulation, load
 from tests.doc_blocks import ROOT
-from tests.pushed_types import backup_type
+from tests.pushed_types import BACKUP, FIELDS, backup_type
 
 EXAMPLE = ROOT / "examples" / "09-backup"
 SCENARIO = """\
@@ -144,3 +146,28 @@ def test_the_class_of_an_example_is_made_from_its_proto_file(example: str, modul
         for field in message.field:
             field.ClearField("json_name")  # protoc writes it into sets alone
     assert FileDescriptorProto.FromString(made.stdout) == compiled
+
+
+class Bringing(SpecController):
+    """Brings the type of `backup_type`, and decides nothing."""
+
+    spec = ControllerSpec(name="bringing", type=BACKUP, types=Type.FromString(backup_type().spec.value).files)
+
+
+def test_a_running_controller_says_that_its_type_has_a_newer_version(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer = Type.FromString(backup_type({**FIELDS, "keep": 3}).spec.value).files
+    (folder / "next.binpb").write_bytes(newer.SerializeToString())
+    (folder / "newer.yaml").write_text(
+        f"""{{name: newer, duration: 12s, cluster: {{controllers: ["{__name__}:Bringing"]}},
+            workload: {{steps: [{{at: 8s, put_file: next.binpb}}]}}, expect: [acknowledged_writes]}}"""
+    )
+    caplog.set_level(logging.INFO, "rube.controllers")
+    with Simulation(load(str(folder / "newer.yaml"))) as simulation:
+        assert simulation.run().passed
+    said = [record.getMessage() for record in caplog.records if BACKUP in record.getMessage()]
+    assert said[0] == "bringing: pushed type acme.Backup", "no watch asked for the type before"
+    assert [each.partition(",")[0] for each in said[1:]] == [
+        "bringing: type acme.Backup has a newer version in the cluster"
+    ]
