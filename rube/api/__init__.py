@@ -39,8 +39,14 @@ _MODULES = {
         "Selector UpdateLifecycleRequest UpdateLifecycleResponse UpdateStatusRequest UpdateStatusResponse Version "
         "WatchRequest WatchResponse "
     ),
-    "rube.api.auth_pb2": ("Binding ExplainRequest ExplainResponse Role Rule Subject WhoAmIRequest WhoAmIResponse "),
-    "rube.api.auth_pb2_grpc": "RightsAsyncStub RightsServicer RightsStub add_RightsServicer_to_server",
+    "rube.api.auth_pb2": (
+        "Binding CertificateRequest ExplainRequest ExplainResponse IssuedCertificate RenewalRequest Revocation Role "
+        "Rule Subject Token TokenStatus TokenUse WhoAmIRequest WhoAmIResponse "
+    ),
+    "rube.api.auth_pb2_grpc": (
+        "CertificatesAsyncStub CertificatesServicer CertificatesStub RightsAsyncStub RightsServicer RightsStub "
+        "add_CertificatesServicer_to_server add_RightsServicer_to_server "
+    ),
     "rube.api_pb2_grpc": "ApiAsyncStub ApiServicer ApiStub add_ApiServicer_to_server",
     "rube.api.cluster_pb2": "Lease Node NodeStatus",
     "rube.api.conditions_pb2": "StatusCondition",

@@ -22,35 +22,52 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13rube/api/auth.proto\x12\x04\x61uth\"!\n\x04Role\x12\x19\n\x05rules\x18\x01 \x03(\x0b\x32\n.auth.Rule\"r\n\x04Rule\x12\r\n\x05verbs\x18\x01 \x03(\t\x12\r\n\x05types\x18\x02 \x03(\t\x12\x12\n\nnamespaces\x18\x03 \x03(\t\x12\r\n\x05names\x18\x04 \x03(\t\x12\x16\n\x0elabel_selector\x18\x05 \x01(\t\x12\x11\n\tcondition\x18\x06 \x01(\t\"=\n\x07\x42inding\x12\x10\n\x08subjects\x18\x01 \x03(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x12\n\nnamespaces\x18\x03 \x03(\t\"\xa0\x01\n\x07Subject\x12 \n\x04kind\x18\x01 \x01(\x0e\x32\x12.auth.Subject.Kind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\"E\n\x04Kind\x12\r\n\tANONYMOUS\x10\x00\x12\x08\n\x04USER\x10\x01\x12\x08\n\x04NODE\x10\x02\x12\x0e\n\nCONTROLLER\x10\x03\x12\n\n\x06MEMBER\x10\x04\"\x0f\n\rWhoAmIRequest\"Q\n\x0eWhoAmIResponse\x12\x1e\n\x07subject\x18\x01 \x01(\x0b\x32\r.auth.Subject\x12\x10\n\x08\x65nforced\x18\x02 \x01(\x08\x12\r\n\x05roles\x18\x03 \x03(\t\"n\n\x0e\x45xplainRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x0c\n\x04verb\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x0c\n\x04name\x18\x06 \x01(\t\"\xa3\x01\n\x0f\x45xplainResponse\x12,\n\x06\x61nswer\x18\x01 \x01(\x0e\x32\x1c.auth.ExplainResponse.Answer\x12\r\n\x05rules\x18\x02 \x03(\t\x12\x0f\n\x07missing\x18\x03 \x01(\t\x12\x12\n\nunenforced\x18\x04 \x01(\x08\".\n\x06\x41nswer\x12\n\n\x06\x44\x45NIED\x10\x00\x12\x0b\n\x07\x41LLOWED\x10\x01\x12\x0b\n\x07\x44\x45PENDS\x10\x02\x32u\n\x06Rights\x12\x33\n\x06WhoAmI\x12\x13.auth.WhoAmIRequest\x1a\x14.auth.WhoAmIResponse\x12\x36\n\x07\x45xplain\x12\x14.auth.ExplainRequest\x1a\x15.auth.ExplainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13rube/api/auth.proto\x12\x04\x61uth\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n\x04Role\x12\x19\n\x05rules\x18\x01 \x03(\x0b\x32\n.auth.Rule\"r\n\x04Rule\x12\r\n\x05verbs\x18\x01 \x03(\t\x12\r\n\x05types\x18\x02 \x03(\t\x12\x12\n\nnamespaces\x18\x03 \x03(\t\x12\r\n\x05names\x18\x04 \x03(\t\x12\x16\n\x0elabel_selector\x18\x05 \x01(\t\x12\x11\n\tcondition\x18\x06 \x01(\t\"=\n\x07\x42inding\x12\x10\n\x08subjects\x18\x01 \x03(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x12\n\nnamespaces\x18\x03 \x03(\t\"\xa0\x01\n\x07Subject\x12 \n\x04kind\x18\x01 \x01(\x0e\x32\x12.auth.Subject.Kind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\"E\n\x04Kind\x12\r\n\tANONYMOUS\x10\x00\x12\x08\n\x04USER\x10\x01\x12\x08\n\x04NODE\x10\x02\x12\x0e\n\nCONTROLLER\x10\x03\x12\n\n\x06MEMBER\x10\x04\"s\n\x05Token\x12\x13\n\x0bsecret_hash\x18\x01 \x01(\x0c\x12\x12\n\nidentities\x18\x02 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08uses_max\x18\x04 \x01(\r\"+\n\x0bTokenStatus\x12\x1c\n\x04uses\x18\x01 \x03(\x0b\x32\x0e.auth.TokenUse\"X\n\x08TokenUse\x12\x10\n\x08identity\x18\x01 \x01(\t\x12\x10\n\x08key_hash\x18\x02 \x01(\x0c\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\nRevocation\x12\x10\n\x08identity\x18\x01 \x01(\t\x12.\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x03 \x01(\t\"@\n\x12\x43\x65rtificateRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x0b\n\x03\x63sr\x18\x03 \x01(\x0c\"G\n\x0eRenewalRequest\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\x13\n\x0binstance_id\x18\x03 \x01(\t\"=\n\x11IssuedCertificate\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x13\n\x0b\x61uthorities\x18\x02 \x01(\x0c\"\x0f\n\rWhoAmIRequest\"Q\n\x0eWhoAmIResponse\x12\x1e\n\x07subject\x18\x01 \x01(\x0b\x32\r.auth.Subject\x12\x10\n\x08\x65nforced\x18\x02 \x01(\x08\x12\r\n\x05roles\x18\x03 \x03(\t\"n\n\x0e\x45xplainRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x0c\n\x04verb\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x0c\n\x04name\x18\x06 \x01(\t\"\xa3\x01\n\x0f\x45xplainResponse\x12,\n\x06\x61nswer\x18\x01 \x01(\x0e\x32\x1c.auth.ExplainResponse.Answer\x12\r\n\x05rules\x18\x02 \x03(\t\x12\x0f\n\x07missing\x18\x03 \x01(\t\x12\x12\n\nunenforced\x18\x04 \x01(\x08\".\n\x06\x41nswer\x12\n\n\x06\x44\x45NIED\x10\x00\x12\x0b\n\x07\x41LLOWED\x10\x01\x12\x0b\n\x07\x44\x45PENDS\x10\x02\x32\x81\x01\n\x0c\x43\x65rtificates\x12\x39\n\x04Join\x12\x18.auth.CertificateRequest\x1a\x17.auth.IssuedCertificate\x12\x36\n\x05Renew\x12\x14.auth.RenewalRequest\x1a\x17.auth.IssuedCertificate2u\n\x06Rights\x12\x33\n\x06WhoAmI\x12\x13.auth.WhoAmIRequest\x1a\x14.auth.WhoAmIResponse\x12\x36\n\x07\x45xplain\x12\x14.auth.ExplainRequest\x1a\x15.auth.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rube.api.auth_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=29
-  _globals['_ROLE']._serialized_end=62
-  _globals['_RULE']._serialized_start=64
-  _globals['_RULE']._serialized_end=178
-  _globals['_BINDING']._serialized_start=180
-  _globals['_BINDING']._serialized_end=241
-  _globals['_SUBJECT']._serialized_start=244
-  _globals['_SUBJECT']._serialized_end=404
-  _globals['_SUBJECT_KIND']._serialized_start=335
-  _globals['_SUBJECT_KIND']._serialized_end=404
-  _globals['_WHOAMIREQUEST']._serialized_start=406
-  _globals['_WHOAMIREQUEST']._serialized_end=421
-  _globals['_WHOAMIRESPONSE']._serialized_start=423
-  _globals['_WHOAMIRESPONSE']._serialized_end=504
-  _globals['_EXPLAINREQUEST']._serialized_start=506
-  _globals['_EXPLAINREQUEST']._serialized_end=616
-  _globals['_EXPLAINRESPONSE']._serialized_start=619
-  _globals['_EXPLAINRESPONSE']._serialized_end=782
-  _globals['_EXPLAINRESPONSE_ANSWER']._serialized_start=736
-  _globals['_EXPLAINRESPONSE_ANSWER']._serialized_end=782
-  _globals['_RIGHTS']._serialized_start=784
-  _globals['_RIGHTS']._serialized_end=901
+  _globals['_ROLE']._serialized_start=62
+  _globals['_ROLE']._serialized_end=95
+  _globals['_RULE']._serialized_start=97
+  _globals['_RULE']._serialized_end=211
+  _globals['_BINDING']._serialized_start=213
+  _globals['_BINDING']._serialized_end=274
+  _globals['_SUBJECT']._serialized_start=277
+  _globals['_SUBJECT']._serialized_end=437
+  _globals['_SUBJECT_KIND']._serialized_start=368
+  _globals['_SUBJECT_KIND']._serialized_end=437
+  _globals['_TOKEN']._serialized_start=439
+  _globals['_TOKEN']._serialized_end=554
+  _globals['_TOKENSTATUS']._serialized_start=556
+  _globals['_TOKENSTATUS']._serialized_end=599
+  _globals['_TOKENUSE']._serialized_start=601
+  _globals['_TOKENUSE']._serialized_end=689
+  _globals['_REVOCATION']._serialized_start=691
+  _globals['_REVOCATION']._serialized_end=785
+  _globals['_CERTIFICATEREQUEST']._serialized_start=787
+  _globals['_CERTIFICATEREQUEST']._serialized_end=851
+  _globals['_RENEWALREQUEST']._serialized_start=853
+  _globals['_RENEWALREQUEST']._serialized_end=924
+  _globals['_ISSUEDCERTIFICATE']._serialized_start=926
+  _globals['_ISSUEDCERTIFICATE']._serialized_end=987
+  _globals['_WHOAMIREQUEST']._serialized_start=989
+  _globals['_WHOAMIREQUEST']._serialized_end=1004
+  _globals['_WHOAMIRESPONSE']._serialized_start=1006
+  _globals['_WHOAMIRESPONSE']._serialized_end=1087
+  _globals['_EXPLAINREQUEST']._serialized_start=1089
+  _globals['_EXPLAINREQUEST']._serialized_end=1199
+  _globals['_EXPLAINRESPONSE']._serialized_start=1202
+  _globals['_EXPLAINRESPONSE']._serialized_end=1365
+  _globals['_EXPLAINRESPONSE_ANSWER']._serialized_start=1319
+  _globals['_EXPLAINRESPONSE_ANSWER']._serialized_end=1365
+  _globals['_CERTIFICATES']._serialized_start=1368
+  _globals['_CERTIFICATES']._serialized_end=1497
+  _globals['_RIGHTS']._serialized_start=1499
+  _globals['_RIGHTS']._serialized_end=1616
 # @@protoc_insertion_point(module_scope)

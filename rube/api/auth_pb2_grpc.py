@@ -25,6 +25,126 @@ if _version_not_supported:
     )
 
 
+class CertificatesStub(object):
+    """Gives certificates of the cluster's CA. A caller needs no certificate for it: it has none yet, or one that has lapsed.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Join = channel.unary_unary(
+                '/auth.Certificates/Join',
+                request_serializer=rube_dot_api_dot_auth__pb2.CertificateRequest.SerializeToString,
+                response_deserializer=rube_dot_api_dot_auth__pb2.IssuedCertificate.FromString,
+                _registered_method=True)
+        self.Renew = channel.unary_unary(
+                '/auth.Certificates/Renew',
+                request_serializer=rube_dot_api_dot_auth__pb2.RenewalRequest.SerializeToString,
+                response_deserializer=rube_dot_api_dot_auth__pb2.IssuedCertificate.FromString,
+                _registered_method=True)
+
+
+class CertificatesServicer(object):
+    """Gives certificates of the cluster's CA. A caller needs no certificate for it: it has none yet, or one that has lapsed.
+    """
+
+    def Join(self, request, context):
+        """The first certificate of a machine that has a token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Renew(self, request, context):
+        """A further certificate for the same key and identity.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_CertificatesServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Join': grpc.unary_unary_rpc_method_handler(
+                    servicer.Join,
+                    request_deserializer=rube_dot_api_dot_auth__pb2.CertificateRequest.FromString,
+                    response_serializer=rube_dot_api_dot_auth__pb2.IssuedCertificate.SerializeToString,
+            ),
+            'Renew': grpc.unary_unary_rpc_method_handler(
+                    servicer.Renew,
+                    request_deserializer=rube_dot_api_dot_auth__pb2.RenewalRequest.FromString,
+                    response_serializer=rube_dot_api_dot_auth__pb2.IssuedCertificate.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'auth.Certificates', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('auth.Certificates', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Certificates(object):
+    """Gives certificates of the cluster's CA. A caller needs no certificate for it: it has none yet, or one that has lapsed.
+    """
+
+    @staticmethod
+    def Join(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/auth.Certificates/Join',
+            rube_dot_api_dot_auth__pb2.CertificateRequest.SerializeToString,
+            rube_dot_api_dot_auth__pb2.IssuedCertificate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Renew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/auth.Certificates/Renew',
+            rube_dot_api_dot_auth__pb2.RenewalRequest.SerializeToString,
+            rube_dot_api_dot_auth__pb2.IssuedCertificate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class RightsStub(object):
     """Missing associated documentation comment in .proto file."""
 

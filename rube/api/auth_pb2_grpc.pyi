@@ -26,6 +26,49 @@ class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ig
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
+class CertificatesStub:
+    """Gives certificates of the cluster's CA. A caller needs no certificate for it: it has none yet, or one that has lapsed."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> CertificatesAsyncStub: ...
+    Join: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CertificateRequest, _auth_pb2.IssuedCertificate]
+    """The first certificate of a machine that has a token."""
+    Renew: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RenewalRequest, _auth_pb2.IssuedCertificate]
+    """A further certificate for the same key and identity."""
+
+@_typing.type_check_only
+class CertificatesAsyncStub(CertificatesStub):
+    """Gives certificates of the cluster's CA. A caller needs no certificate for it: it has none yet, or one that has lapsed."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Join: _aio.UnaryUnaryMultiCallable[_auth_pb2.CertificateRequest, _auth_pb2.IssuedCertificate]  # type: ignore[assignment]
+    """The first certificate of a machine that has a token."""
+    Renew: _aio.UnaryUnaryMultiCallable[_auth_pb2.RenewalRequest, _auth_pb2.IssuedCertificate]  # type: ignore[assignment]
+    """A further certificate for the same key and identity."""
+
+class CertificatesServicer(metaclass=_abc_1.ABCMeta):
+    """Gives certificates of the cluster's CA. A caller needs no certificate for it: it has none yet, or one that has lapsed."""
+
+    @_abc_1.abstractmethod
+    def Join(
+        self,
+        request: _auth_pb2.CertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.IssuedCertificate, _abc.Awaitable[_auth_pb2.IssuedCertificate]]:
+        """The first certificate of a machine that has a token."""
+
+    @_abc_1.abstractmethod
+    def Renew(
+        self,
+        request: _auth_pb2.RenewalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.IssuedCertificate, _abc.Awaitable[_auth_pb2.IssuedCertificate]]:
+        """A further certificate for the same key and identity."""
+
+def add_CertificatesServicer_to_server(servicer: CertificatesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class RightsStub:
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...

@@ -23,7 +23,10 @@ from rube.api import (
     NamespaceStatus,
     Node,
     NodeStatus,
+    Revocation,
     Role,
+    Token,
+    TokenStatus,
     Type,
     Unit,
     UnitStatus,
@@ -270,6 +273,8 @@ BUILTIN: Final = Types(
         Kind(spec=CoreEvent, status=None, namespaced=True),
         Kind(spec=Role, status=None, namespaced=False),
         Kind(spec=Binding, status=None, namespaced=False),
+        Kind(spec=Token, status=TokenStatus, namespaced=False),
+        Kind(spec=Revocation, status=None, namespaced=False),
     ],
     {
         name: message

@@ -23,7 +23,8 @@ def test_an_unknown_type_is_answered_with_the_near_one() -> None:
 def test_a_type_far_from_all_is_answered_with_those_that_are_known() -> None:
     with pytest.raises(
         InvalidArgumentError,
-        match=r"known: api\.Lease, api\.Node, api\.Type, api\.systemd\.Unit, auth\.Binding, auth\.Role, core\.Event",
+        match=r"known: api\.Lease, api\.Node, api\.Type, api\.systemd\.Unit, auth\.Binding, auth\.Revocation, "
+        r"auth\.Role, auth\.Token, core\.Event",
     ):
         BUILTIN.message_class("zzz")
 
@@ -39,7 +40,9 @@ def test_kinds_know_their_status_and_whether_they_are_namespaced() -> None:
         "api.Type",
         "api.systemd.Unit",
         "auth.Binding",
+        "auth.Revocation",
         "auth.Role",
+        "auth.Token",
         "core.Event",
         "core.Namespace",
     ]

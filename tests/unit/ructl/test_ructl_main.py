@@ -25,8 +25,8 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         (["list", "--typ", "x"], "ructl: No such option '--typ'; did you mean '--type'?"),
         (
             ["list"],
-            "ructl: no type: give one with -t (Binding, Event, Lease, Namespace, Node, Role, Type, Unit), such as "
-            "'ructl list -t Unit'",
+            "ructl: no type: give one with -t (Binding, Event, Lease, Namespace, Node, Revocation, Role, Token, Type, "
+            "Unit), such as 'ructl list -t Unit'",
         ),
         (["list", "Unit"], "ructl: no type: did you mean 'ructl list -t Unit'?"),
         (["get", "hello"], "ructl: no type: did you mean 'ructl get -t Unit hello'?"),

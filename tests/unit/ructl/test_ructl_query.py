@@ -121,7 +121,8 @@ def test_names_may_hold_their_namespace_and_type(type_name: str | None, names: l
         (["node", "w1"], "did you mean 'ructl list -t Node w1'?"),
         (
             [],
-            "give one with -t (Binding, Event, Lease, Namespace, Node, Role, Type, Unit), such as 'ructl list -t Unit'",
+            "give one with -t (Binding, Event, Lease, Namespace, Node, Revocation, Role, Token, Type, "
+            "Unit), such as 'ructl list -t Unit'",
         ),
     ],
 )
