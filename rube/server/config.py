@@ -45,6 +45,11 @@ class ApiServerConfig:
     """Bytes of the newest events, encoded once for all watches."""
     watch_buffer_bytes_max: int = 256 * 1024
     """Bytes of events that wait for one slow client: past that it is served from the store's log."""
+    recent_bytes_max: int = 16 * 1024 * 1024
+    """Bytes of the newest changes, among which watches that resume find those that concern them: one that is further
+    behind reads the store's log."""
+    recent_lookback_revisions: int = 10_000
+    """So many revisions before a server's start are read once, if a watch resumes there."""
     index_keys_max: int = 200_000
     """Keys in the index by which lists and initial objects with a label selector are found."""
     watch_reader_pause_s: float = 1.0

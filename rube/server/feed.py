@@ -1,8 +1,9 @@
 """The one reader of a store for all watches of a server, and for what the server itself keeps up.
 
 It reads every change once and gives it to the watches that it concerns. A watch joins with the revision that it has
-reached, at the reader's own or past it, and leaves when it ends. A watch that is behind the reader (it resumes from an
-older revision, its client is slow, or the reader itself begins anew) reads the store's log by itself until it can join.
+reached, at the reader's own or past it, and leaves when it ends. A watch that is a little behind the reader (it resumes
+from an older revision, or its client is slow) joins with those of the newest changes that concern it. One that is
+further behind, or that comes while there is no reader, reads the store's log by itself until it can join.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
+from functools import partial
 from itertools import islice
 
-from rube.api.errors import RubeError, UnavailableError
+from rube.api.errors import CompactedError, RubeError, UnavailableError
 from rube.api.keys import INTERNAL_PREFIX
 from rube.api.times import NS_PER_S
 from rube.host import Clock
@@ -22,6 +24,7 @@ from rube.server.events import EncodedResponse, EventCache, WatchBounds, bookmar
 from rube.server.filters import ObjectFilter
 from rube.server.follower import Follower
 from rube.server.object_index import ObjectIndex
+from rube.server.recent_changes import RecentChanges
 from rube.server.watch_index import Labels, Topic, WatchIndex
 from rube.store import Change, ChangeBatch, Store
 
@@ -32,6 +35,8 @@ BOOKMARKS_PER_STEP_MAX = 50
 """Others run once in so many bookmarks."""
 EARLY_PART = 100
 """A bookmark may come early by the interval divided by this, together with others."""
+LOOKBACK_S_MAX = 2.0
+"""A watch that resumes waits so long for what was written before the reader began."""
 
 
 class Subscription:
@@ -149,7 +154,7 @@ class _ChangedLabels:
 
     __slots__ = ("_cache", "_change", "_labels")
 
-    def __init__(self, change: Change, cache: EventCache) -> None:
+    def __init__(self, cache: EventCache, change: Change) -> None:
         self._change = change
         self._cache = cache
         self._labels: tuple[Labels | None, Labels | None] | None = None
@@ -181,6 +186,10 @@ class ChangeFeed:
         """As of `revision`."""
         # By type, as its keys begin.
         self._followers: dict[bytes, list[Follower]] = {}
+        self._recent = RecentChanges(partial(_ChangedLabels, cache), bytes_max=config.recent_bytes_max)
+        self._lookback_revisions = config.recent_lookback_revisions
+        # Adds what was written before the reader began; once, when the first watch asks.
+        self._lookback: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
         # Those that wait for a further revision.
         self._waiting: list[asyncio.Future[None]] = []
@@ -203,7 +212,35 @@ class ChangeFeed:
         """
         if not self.runs() or after < self.revision or (after > self.revision and not read):
             return None
-        subscription = Subscription(after, self._bounds, self._buffer_bytes_max)
+        return self._place(wanted, after)
+
+    async def rejoin(self, wanted: ObjectFilter, after: int) -> Subscription | None:
+        """Returns the place of a watch that has everything up to `after`, in the past, with what has come since or a
+        bookmark; None if the feed has not kept that, or if it is more than may wait for one client.
+
+        Raises CompactedError for a revision from which the store does not resume.
+        """
+        if not await self._looked_back(after):
+            return None
+        await self._store.range(wanted.start, None, revision=after)
+        # Nothing else runs from here on.
+        if not self.runs() or after > self.revision:
+            return None
+        changes = self._recent.since(wanted, after, self._buffer_bytes_max)
+        if changes is None:
+            return None
+        store_id, missed = self._store.store_id, ChangeBatch(changes, self.revision)
+        responses = list(responses_for(missed, wanted, self._cache, store_id, self._bounds))
+        subscription = self._place(wanted, self.revision)
+        subscription.reached = after
+        if responses:
+            subscription.give(responses)
+        else:
+            subscription.give_bookmark(bookmark(self.revision, store_id))
+        return subscription
+
+    def _place(self, wanted: ObjectFilter, joined_at: int) -> Subscription:
+        subscription = Subscription(joined_at, self._bounds, self._buffer_bytes_max)
         subscription.told_ns = self._clock.monotonic_ns()
         subscription.topic = self._index.add(wanted, subscription)
         self._silent[subscription] = None
@@ -220,15 +257,16 @@ class ChangeFeed:
         self._stopping = True
         for subscription in self._silent:
             subscription.stop()
-        for task in (self._reader, self._teller):
-            if task is not None:
-                task.cancel()
+        for task in self._tasks():
+            task.cancel()
 
     async def close(self) -> None:
         """Stops, and waits for the end of what runs."""
         self.stop()
-        tasks = [task for task in (self._reader, self._teller) if task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks(), return_exceptions=True)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [task for task in (self._reader, self._teller, self._lookback) if task is not None]
 
     @contextmanager
     def follow(self, type_name: str) -> Iterator[Follower]:
@@ -265,6 +303,8 @@ class ChangeFeed:
                 return False
             # Another server's store may be ahead of this process: then the reader begins a little further back.
             self.revision = self._store.revision
+            self._recent.begin(self.revision)
+            self._lookback = None
             self._reader = asyncio.create_task(self._read(), name="watches' reader")
             if self._teller is None:
                 self._teller = asyncio.create_task(self._tell_silent(), name="watches' bookmarks")
@@ -285,6 +325,8 @@ class ChangeFeed:
         finally:
             self._retry_ns = self._clock.monotonic_ns() + self._pause_ns
             self.objects.clear()
+            if self._lookback is not None:
+                self._lookback.cancel()
             for followers in self._followers.values():
                 for follower in followers:
                     follower.end()
@@ -322,13 +364,13 @@ class ChangeFeed:
     def _sorted(self, batch: ChangeBatch) -> dict[Topic[Subscription], list[Change]]:
         """Returns the changes that each filter may be concerned with."""
         found: dict[Topic[Subscription], list[Change]] = {}
-        for change in batch.changes:
+        changes = _of_objects(batch)
+        self._recent.add(changes)
+        for change in changes:
             key = change.record.key
-            if key.startswith(INTERNAL_PREFIX):
-                continue
             for follower in self._followers.get(key.partition(b"/")[0], ()):
                 follower.give(key, exists=not change.deleted)
-            labels = _ChangedLabels(change, self._cache)
+            labels = _ChangedLabels(self._cache, change)
             self.objects.note(change, labels)
             for topic in self._index.concerned(key, labels):
                 found.setdefault(topic, []).append(change)
@@ -350,6 +392,41 @@ class ChangeFeed:
         del self._silent[subscription]
         subscription.told_ns = self._clock.monotonic_ns()
         self._silent[subscription] = None
+
+    # What was written before the reader began
+
+    async def _looked_back(self, after: int) -> bool:
+        """Returns whether the newest changes reach back to a revision: waits for those before the reader began."""
+        if not self.runs() or after > self.revision:
+            return False
+        if after < self._recent.oldest:
+            if self._lookback is None:
+                self._lookback = asyncio.create_task(self._look_back(), name="watches' lookback")
+            await asyncio.wait((self._lookback,), timeout=LOOKBACK_S_MAX)
+        return after >= self._recent.oldest
+
+    async def _look_back(self) -> None:
+        """Adds the changes of some revisions before the oldest that there is."""
+        until = self._recent.oldest
+        after = max(0, until - self._lookback_revisions)
+        found: list[Change] = []
+        try:
+            try:
+                await self._store.range(_START, None, revision=after)
+            except CompactedError as error:
+                after = int(error.metadata["oldest_revision"])
+            changes = self._store.watch(_START, _END, after_revision=after)
+            async with aclosing(changes) as batches:  # type: ignore[type-var]  # stores give async generators
+                async for batch in batches:
+                    found += [change for change in _of_objects(batch) if change.record.mod_revision <= until]
+                    if batch.revision >= until:
+                        break
+                    await self._clock.sleep(0)
+        except RubeError as error:
+            _LOG.info("watches that resume read the log by themselves: %s", error.message)
+            return
+        if self._recent.oldest == until:
+            self._recent.prepend(found, after)
 
     # Bookmarks
 
@@ -376,6 +453,10 @@ class ChangeFeed:
             subscription.give_bookmark(bookmark(self.revision, self._store.store_id))
             self._note_told(subscription)
         return 0 if some else None
+
+
+def _of_objects(batch: ChangeBatch) -> list[Change]:
+    return [change for change in batch.changes if not change.record.key.startswith(INTERNAL_PREFIX)]
 
 
 def stopping() -> UnavailableError:

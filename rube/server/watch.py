@@ -160,6 +160,8 @@ class Watches:
                     at.told = at.reached
                     yield bookmark(at.reached, store_id)
                 if at.place is None:
+                    at.place = await self.feed.rejoin(wanted, at.reached)
+                if at.place is None:
                     async with aclosing(self._from_log(wanted, store_id, at)) as responses:
                         async for response in responses:
                             yield response

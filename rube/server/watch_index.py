@@ -62,6 +62,9 @@ class _OfType(Generic[T]):
         self.shapes: Counter[Shape] = Counter()
         self.topics: dict[Place, dict[Topic[T], None]] = {}
 
+    def crowd(self, place: Place) -> int:
+        return len(self.topics.get(place, ()))
+
 
 class WatchIndex(Generic[T]):
     """The filters of the members that are in it. Nothing stays of a filter without members."""
@@ -78,10 +81,10 @@ class WatchIndex(Generic[T]):
         topic = self._topics.get(wanted)
         if topic is None:
             of_type = self._types.setdefault(wanted.type, _OfType())
-            topic = self._topics[wanted] = Topic(wanted, _places(wanted, of_type))
+            topic = self._topics[wanted] = Topic(wanted, places_of_filter(wanted, of_type.crowd))
             for place in topic.places:
                 of_type.topics.setdefault(place, {})[topic] = None
-                of_type.shapes[_shape(place)] += 1
+                of_type.shapes[shape_of(place)] += 1
         topic.members[member] = None
         return topic
 
@@ -96,9 +99,9 @@ class WatchIndex(Generic[T]):
             del there[topic]
             if not there:
                 del of_type.topics[place]
-            of_type.shapes[_shape(place)] -= 1
-            if not of_type.shapes[_shape(place)]:
-                del of_type.shapes[_shape(place)]
+            of_type.shapes[shape_of(place)] -= 1
+            if not of_type.shapes[shape_of(place)]:
+                del of_type.shapes[shape_of(place)]
         if not of_type.topics:
             del self._types[topic.wanted.type]
 
@@ -114,12 +117,13 @@ class WatchIndex(Generic[T]):
         for type_name in (object_key.type, EVERY_TYPE):
             of_type = self._types.get(type_name)
             if of_type is not None:
-                for place in _places_of(object_key, of_type.shapes, labels):
+                for place in places_of_object(object_key, of_type.shapes, labels):
                     found.update(of_type.topics.get(place, {}))
         return found
 
 
-def _places_of(key: ObjectKey, shapes: Mapping[Shape, int], labels: ChangedLabels) -> Iterator[Place]:
+def places_of_object(key: ObjectKey, shapes: Iterable[Shape], labels: ChangedLabels) -> Iterator[Place]:
+    """Yields the places, of these shapes, of the filters that an object concerns, before or after its change."""
     for shape in shapes:
         namespace, name = key.namespace if shape.namespace else "", key.name if shape.name else ""
         if not shape.label:
@@ -130,8 +134,13 @@ def _places_of(key: ObjectKey, shapes: Mapping[Shape, int], labels: ChangedLabel
                 yield Place(namespace, name, shape.label, value)
 
 
-def _places(wanted: ObjectFilter, of_type: _OfType[T]) -> tuple[Place, ...]:
-    """Returns where to find a filter: by the requirement whose places have the fewest others."""
+def _no_crowd(place: Place) -> int:
+    return 0
+
+
+def places_of_filter(wanted: ObjectFilter, crowd: Callable[[Place], int] = _no_crowd) -> tuple[Place, ...]:
+    """Returns where to find a filter, all of one shape: by the requirement whose places have the fewest others, as
+    `crowd` counts them."""
     choices = [
         [Place(wanted.namespace, wanted.name, requirement.key, value) for value in requirement.values]
         for requirement in wanted.selector.requirements
@@ -139,8 +148,8 @@ def _places(wanted: ObjectFilter, of_type: _OfType[T]) -> tuple[Place, ...]:
     ]
     if not choices:
         return (Place(wanted.namespace, wanted.name, "", ""),)
-    return tuple(min(choices, key=lambda places: sum(len(of_type.topics.get(place, ())) for place in places)))
+    return tuple(min(choices, key=lambda places: sum(map(crowd, places))))
 
 
-def _shape(place: Place) -> Shape:
+def shape_of(place: Place) -> Shape:
     return Shape(bool(place.namespace), bool(place.name), place.label)

@@ -183,17 +183,19 @@ STEPS = st.lists(
 
 
 @settings(max_examples=40, deadline=None)
-@given(STEPS, st.sampled_from([1, 300, 100_000]), st.sampled_from([1, 1000]))
+@given(STEPS, st.sampled_from([1, 300, 100_000]), st.sampled_from([1, 1000]), st.sampled_from([1, 3_000, 1_000_000]))
 def test_watches_see_what_a_naive_filter_of_the_log_gives(
-    steps: list[tuple[str, Any]], buffer_bytes_max: int, events_max: int
+    steps: list[tuple[str, Any]], buffer_bytes_max: int, events_max: int, recent_bytes_max: int
 ) -> None:
-    asyncio.run(Turns(buffer_bytes_max, events_max).run(steps))
+    asyncio.run(Turns(buffer_bytes_max, events_max, recent_bytes_max).run(steps))
 
 
 class Turns:
-    def __init__(self, buffer_bytes_max: int, events_max: int) -> None:
+    def __init__(self, buffer_bytes_max: int, events_max: int, recent_bytes_max: int) -> None:
         self._config = ApiServerConfig(
             watch_buffer_bytes_max=buffer_bytes_max,
+            recent_bytes_max=recent_bytes_max,
+            recent_lookback_revisions=4,
             watch_response_events_max=events_max,
             watch_reader_pause_s=0,
             bookmark_interval_s=0.001,
@@ -394,6 +396,66 @@ def test_a_watch_that_compaction_has_overtaken_hears_where_to_resume() -> None:
             await anext(responses)
         assert raised.value.metadata["oldest_revision"] == str(store.revision)
         assert len(watches.feed) == 0
+        await watches.close()
+        await store.close()
+
+    asyncio.run(main())
+
+
+class CountedStore(ForwardingStore):
+    """A store that knows from where it was watched."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.watched: list[int] = []
+
+    def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:
+        self.watched.append(after_revision)
+        return super().watch(start, end, after_revision=after_revision)
+
+
+def test_watches_that_resume_at_a_new_server_read_its_log_once_together() -> None:
+    async def main() -> None:
+        host = real_host()
+        store = CountedStore(await open_store(host, "memory:"))
+        keys = [ObjectKey(UNIT, "n", f"o{number}") for number in range(20)]
+        for labels in ({"x": "1"}, {"x": "2"}, {"x": "3"}):
+            for number, key in enumerate(keys):
+                await store.commit(Txn((Op(key.to_bytes(), value_of(key, {"node": f"w{number}", **labels})),)))
+        watches = Watches(host.clock, store, KnownTypes(store, host.clock), ApiServerConfig())
+        for number in range(20):
+            # Until the object's second state, which has come at revision 21 + number.
+            request = WatchRequest(type=UNIT, label_selector=f"node=w{number}", after_revision=21 + number)
+            async with aclosing(cast(Any, watches.watch(request))) as responses:
+                told = WatchResponse.FromString((await anext(responses)).data)
+                assert [event.update.metadata.labels["x"] for event in told.events] == ["3"]
+                assert (told.events[0].update.metadata.revision, told.revision) == (41 + number, 60)
+        assert store.watched == [60, 0], "the reader, and one look at what was before it"
+        assert len(watches.feed) == 0
+        await watches.close()
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_watch_does_not_resume_from_a_compacted_revision_that_is_still_kept() -> None:
+    async def main() -> None:
+        host = real_host()
+        store = await open_store(host, "memory:")
+        watches = Watches(host.clock, store, KnownTypes(store, host.clock), ApiServerConfig())
+        assert watches.feed.runs()
+        key = ObjectKey(UNIT, "n", "o")
+        for number in range(10):
+            await store.commit(Txn((Op(key.to_bytes(), value_of(key, {"x": str(number)})),)))
+            await asyncio.sleep(0)
+        assert await watches.feed.reached(10, 5)
+        kept = watches.watch(WatchRequest(type=UNIT, after_revision=8))
+        assert len(WatchResponse.FromString((await anext(kept)).data).events) == 2
+        await store.compact(10)
+        with pytest.raises(CompactedError) as raised:
+            await anext(watches.watch(WatchRequest(type=UNIT, after_revision=9)))
+        assert raised.value.metadata["oldest_revision"] == "10"
+        await kept.aclose()
         await watches.close()
         await store.close()
 
