@@ -25,7 +25,16 @@ from rube.api import (
     Unit,
     UpdateLifecycleRequest,
 )
-from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError
+from rube.api.errors import (
+    AlreadyExistsError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    RubeError,
+)
 from rube.api.keys import ObjectKey, key_of
 from rube.api.types import pack
 from rube.api.well_known import MOVE_ANNOTATION, NAMESPACE_TYPE, NODE_LABEL, UNIT_TYPE, move_request
@@ -37,6 +46,14 @@ ATTEMPTS_MAX = 1_000
 DEADLINE_S = 2.0
 PAUSE_S = 0.2
 OBJECTS_PER_REQUEST_MAX = 100
+REFUSALS = (
+    AlreadyExistsError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+)
+"""An apiserver's errors that do not pass with time."""
 PAGES_MAX = 10_000
 
 
@@ -95,6 +112,22 @@ class User:
     async def put_objects(self, objects: Sequence[Object]) -> None:
         """Puts objects of any types in one request."""
         await self._until_acknowledged("put", [str(key_of(obj)) for obj in objects], objects=objects)
+
+    async def put_to_refuse(self, objects: Sequence[Object]) -> str:
+        """Puts objects in one request, until it is acknowledged or refused for good; returns the error, or ""."""
+        refusals: list[str] = []
+
+        async def request(stub: ApiAsyncStub) -> None:
+            try:
+                await stub.Put(PutRequest(objects=objects), timeout=DEADLINE_S)
+            except aio.AioRpcError as failed:
+                error = rube_error(failed)
+                if not isinstance(error, REFUSALS):
+                    raise
+                refusals.append(error.message)
+
+        await self._answered(f"put of {objects[0].metadata.name}", request)
+        return refusals[0] if refusals else ""
 
     async def delete_objects(self, keys: Sequence[ObjectKey], propagation: int = 0) -> None:
         """Deletes objects of any types in one request."""

@@ -37,6 +37,7 @@ from rube.sim.judges.records import (
     LogEntry,
     MachineHistory,
     Outcome,
+    PutToRefuse,
     Refusal,
     Sample,
     StatusPair,
@@ -48,6 +49,7 @@ from rube.sim.judges.records import (
     View,
     WatchEvent,
 )
+from rube.sim.judges.refused import refused
 from rube.sim.judges.rest import RefusalSummary, comes_to_rest, summarize_refusals
 from rube.sim.judges.stored import contents
 from rube.sim.judges.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
@@ -78,6 +80,7 @@ __all__ = [
     "LogEntry",
     "MachineHistory",
     "Outcome",
+    "PutToRefuse",
     "Refusal",
     "RefusalSummary",
     "Sample",
@@ -114,6 +117,7 @@ __all__ = [
     "raft_invariants",
     "readiness",
     "reads",
+    "refused",
     "revisions_monotonic",
     "starts",
     "status_reported",

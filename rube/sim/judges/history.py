@@ -19,6 +19,7 @@ from rube.sim.judges.records import (
     GroupHistory,
     LogEntry,
     MachineHistory,
+    PutToRefuse,
     Refusal,
     Sample,
     StatusPair,
@@ -56,6 +57,7 @@ class History:
     nodes: set[str] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
     refusals: list[Refusal] = field(default_factory=list)
+    to_refuse: list[PutToRefuse] = field(default_factory=list)
     errors: dict[tuple[str, str], ErrorsLogged] = field(default_factory=dict)
     """By host and logger."""
     exceptions: list[DaemonError] = field(default_factory=list)

@@ -295,6 +295,19 @@ class Sample:
     problems: tuple[str, ...]
 
 
+@dataclass(slots=True, kw_only=True)
+class PutToRefuse:
+    """A user's put that the apiserver is to refuse."""
+
+    at_ns: int
+    text: str
+    """The step, as reports show it."""
+    words: str
+    """The error must have them."""
+    answer: str | None = None
+    """The error; empty: the put was acknowledged; None: it was not answered."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """A call that a controller's decision asked for was refused by the apiserver for good."""

@@ -41,6 +41,8 @@ ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
 def judge_all(scenario: Scenario, history: History) -> list[Verdict]:
     """Returns the verdicts of the scenario's expectations, in its order, and then of those of every scenario."""
     verdicts = [judge(expectation, history) for expectation in scenario.expect]
+    if history.to_refuse:
+        verdicts.append(judges.refused(history))
     left_out = {*scenario.unchecked, *(verdict.check for verdict in verdicts)}
     return verdicts + [check(history) for name, check in ALWAYS.items() if name not in left_out]
 

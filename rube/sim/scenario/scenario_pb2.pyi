@@ -662,6 +662,7 @@ class Step(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     EVERY_FIELD_NUMBER: _builtins.int
     TIMES_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     PUT_FIELD_NUMBER: _builtins.int
     CHANGE_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
@@ -678,6 +679,10 @@ class Step(_message.Message):
     DELETE_OBJECTS_FIELD_NUMBER: _builtins.int
     times: _builtins.int
     """… so often in all. Default: 1."""
+    refused: _builtins.str
+    """The words of the error with which `put_file` must be refused. The check `refused` fails if it is acknowledged, refused
+    in other words, or not answered by the end.
+    """
     make_namespace: _builtins.str
     """Makes a core.Namespace of that name, or asks that everything in it be deleted with it."""
     delete_namespace: _builtins.str
@@ -743,6 +748,7 @@ class Step(_message.Message):
         at: _duration_pb2.Duration | None = ...,
         every: _duration_pb2.Duration | None = ...,
         times: _builtins.int = ...,
+        refused: _builtins.str = ...,
         put: Global___UnitGroup | None = ...,
         change: Global___Units | None = ...,
         stop: Global___Units | None = ...,
@@ -760,7 +766,7 @@ class Step(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "delete_namespace", b"delete_namespace", "delete_objects", b"delete_objects", "edit", b"edit", "every", b"every", "list", b"list", "make_namespace", b"make_namespace", "move", b"move", "put", b"put", "put_file", b"put_file", "read", b"read", "release", b"release", "start", b"start", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "delete_namespace", b"delete_namespace", "delete_objects", b"delete_objects", "edit", b"edit", "every", b"every", "list", b"list", "make_namespace", b"make_namespace", "move", b"move", "put", b"put", "put_file", b"put_file", "read", b"read", "release", b"release", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "delete_namespace", b"delete_namespace", "delete_objects", b"delete_objects", "edit", b"edit", "every", b"every", "list", b"list", "make_namespace", b"make_namespace", "move", b"move", "put", b"put", "put_file", b"put_file", "read", b"read", "refused", b"refused", "release", b"release", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "make_namespace", "delete_namespace", "read", "list", "edit", "move", "release", "put_file", "delete_objects"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015

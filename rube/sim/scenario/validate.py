@@ -189,6 +189,8 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
         last = Duration()
         last.FromNanoseconds(step.at.ToNanoseconds() + step.every.ToNanoseconds() * (step.times - 1))
         _time(last, (*path, "times"), scenario, source)
+    if step.refused and action != "put_file":
+        source.error((*path, "refused"), f"a refused {action} is not checked: put what is to be refused by `put_file`")
     match action:
         case "put":
             _put_step(step.put, (*path, "put"), scenario, source)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any, assert_never
 
-from rube.api import ListRequest, Unit
+from rube.api import ListRequest, Object, Unit
 from rube.api.keys import ObjectKey
 from rube.api.well_known import UNIT_TYPE
 from rube.sim.cluster.cluster import SimCluster
 from rube.sim.cluster.user import Life, Repeated, User
+from rube.sim.judges import PutToRefuse
 from rube.sim.scenario.faults import Event
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.scenario_pb2 import Scenario, Step, UnitGroup
@@ -28,7 +30,7 @@ def step_events(loaded: LoadedScenario, cluster: SimCluster) -> Iterator[Event]:
         push = _start(cluster, "user-of-types", lambda user: user.put_objects(pushed))
         yield Event(at_ns=0, text=f"a user pushes {names}", act=push)
     for index, step in enumerate(loaded.scenario.workload.steps):
-        text, act = _act(step, loaded)
+        text, act = _act(step, loaded, cluster)
         # A user that reads repeats that by itself, over its own connections.
         for turn in range(1 if step.WhichOneof("action") in ("read", "list") else step.times):
             at_ns = step.at.ToNanoseconds() + turn * step.every.ToNanoseconds()
@@ -41,7 +43,7 @@ def _start(cluster: SimCluster, name: str, act: UserAct) -> Callable[[], object]
     return lambda: cluster.start_user(name, act)
 
 
-def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
+def _act(step: Step, loaded: LoadedScenario, cluster: SimCluster) -> tuple[str, UserAct]:
     match step.WhichOneof("action"):
         case "put":
             units = _units(step.put, loaded.scenario, loaded.units[step.put.file])
@@ -59,6 +61,8 @@ def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
         case "put_file":
             objects = loaded.objects[step.put_file]
             shown = _shown([obj.metadata.name for obj in objects], "objects")
+            if step.refused:
+                return f"a user puts {shown}, to be refused", partial(_put_to_refuse, step, objects, shown, cluster)
             return f"a user puts {shown}", lambda user: user.put_objects(objects)
         case "delete_objects":
             gone_ones, how = step.delete_objects, step.delete_objects.propagation
@@ -70,6 +74,12 @@ def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
         case action:
             of_units = getattr(step, action)
             return _act_on_units(step, action, of_units.namespace, list(of_units.names))
+
+
+async def _put_to_refuse(step: Step, objects: Sequence[Object], shown: str, cluster: SimCluster, user: User) -> None:
+    put = PutToRefuse(at_ns=cluster.world.now_ns, text=f"put of {shown}", words=step.refused)
+    cluster.history.to_refuse.append(put)
+    put.answer = await user.put_to_refuse(objects)
 
 
 def _act_on_units(step: Step, action: UnitsAction, namespace: str, names: list[str]) -> tuple[str, UserAct]:

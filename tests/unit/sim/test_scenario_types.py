@@ -13,6 +13,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from rube.api import ControllerSpec, Type
 from rube.compiler import compile_protos
 from rube.controllers.spec import SpecController
+from rube.sim import judges
+from rube.sim.judges import History, PutToRefuse
 from rube.sim.scenario import ScenarioError, Simulation, load
 from tests.doc_blocks import ROOT
 from tests.pushed_types import BACKUP, FIELDS, backup_type
@@ -171,3 +173,33 @@ def test_a_running_controller_says_that_its_type_has_a_newer_version(
     assert [each.partition(",")[0] for each in said[1:]] == [
         "bringing: type acme.Backup has a newer version in the cluster"
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words", "found"),
+    [
+        ({"target": 2}, "acme.Backup.schedule", ""),
+        ({"target": 2}, "acme.Backup.target", "put of acme.Backup: refused without 'acme.Backup.target'"),
+        ({**FIELDS, "keep": 3}, "acme.Backup", "put of acme.Backup: acknowledged, and not refused"),
+    ],
+)
+def test_a_put_that_a_step_wants_refused_is_judged_by_its_answer(
+    fields: dict[str, int], words: str, found: str, folder: Path
+) -> None:
+    (folder / "next.binpb").write_bytes(Type.FromString(backup_type(fields).spec.value).files.SerializeToString())
+    step = f"{{at: 8s, put_file: next.binpb, refused: {words}}}"
+    (folder / "next.yaml").write_text(SCENARIO.replace("expect:", f"    - {step}\nexpect:"))
+    with Simulation(load(str(folder / "next.yaml"))) as simulation:
+        (verdict,) = [each for each in simulation.run().verdicts if each.check == "refused"]
+    assert verdict.passed == (not found)
+    assert found in " ".join(verdict.offending)
+
+
+def test_a_put_that_nobody_answered_was_not_refused() -> None:
+    history = History(to_refuse=[PutToRefuse(at_ns=1, text="put of x", words="no")])
+    assert judges.refused(history).offending == ("0.000s put of x: no answer",)
+
+
+def test_only_put_file_can_be_refused(folder: Path) -> None:
+    says = errors(folder, "names: [nightly]}}", "names: [nightly]}, refused: no}")
+    assert "a refused delete_objects is not checked" in says
