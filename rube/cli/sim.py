@@ -58,6 +58,18 @@ SEEDS_MAX = 10**9
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where --shrink writes; else stdout."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the run as a page: hosts over time, messages, faults, what led to a violated check.",
+)
+@click.option(
+    "--perfetto",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the run as a trace for ui.perfetto.dev.",
+)
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write the trace's records to a file.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Write the daemons' log lines to a file.")
 @click.option("-v", "--verbose", is_flag=True, help="Write the daemons' log lines to stderr.")
@@ -72,6 +84,8 @@ def sim(
     shrink: bool,
     output: Path | None,
     as_json: bool,
+    html: Path | None,
+    perfetto: Path | None,
     trace: Path | None,
     log: Path | None,
     verbose: bool,
@@ -84,6 +98,7 @@ def sim(
     \b
     rube sim partition
     rube sim partition --seed 7 --json
+    rube sim partition --html run.html
     rube sim partition --trace trace.txt --log daemons.log
     rube sim partition --seeds 1000 --tie-break
     rube sim raft-chaos --seeds 20 --against cluster.raft.pre_vote=false
@@ -92,9 +107,12 @@ def sim(
     many_seeds = seeds is not None or bool(against)
     if not many_seeds and jobs is not None:
         raise click.UsageError("--jobs is for --seeds and --against")
-    if many_seeds and (trace or log or verbose):
-        raise click.UsageError("--trace, --log and --verbose show one run: give --seed, and no --seeds or --against")
-    if shrink and (many_seeds or as_json or trace or log or verbose):
+    shows_one = bool(html or perfetto or trace or log or verbose)
+    if many_seeds and shows_one:
+        raise click.UsageError(
+            "--html, --perfetto, --trace, --log and --verbose show one run: give --seed, and no --seeds or --against"
+        )
+    if shrink and (many_seeds or as_json or shows_one):
         raise click.UsageError("--shrink goes with --seed, --tie-break, --set and --output alone")
     if output is not None and not shrink:
         raise click.UsageError("--output is for --shrink")
@@ -120,6 +138,14 @@ def sim(
             names = (" ".join(settings) or "as it is", " ".join(against))
             sys.exit(compare(loaded, other, names, swept) if against else sweep(loaded, swept))
         one = OneRun(
-            seed=first, tie_break=tie_break, as_json=as_json, trace=trace, log=log, verbose=verbose, output=output
+            seed=first,
+            tie_break=tie_break,
+            as_json=as_json,
+            trace=trace,
+            html=html,
+            perfetto=perfetto,
+            log=log,
+            verbose=verbose,
+            output=output,
         )
         sys.exit(run_one(loaded, one, shrink_one if shrink else simulate_one))

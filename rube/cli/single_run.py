@@ -23,12 +23,13 @@ from rube.cli.logfmt import LogfmtFormatter
 from rube.cli.progress import ProgressBar
 from rube.console import EXIT_INTERRUPTED
 from rube.sim.judges import many
-from rube.sim.report import render_json, render_text, repeat_command
+from rube.sim.report import Result, render_json, render_text, repeat_command
 from rube.sim.scenario import Simulation
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.search.shrink import scenario_text
 from rube.sim.search.shrink import shrink as shrink_run
 from rube.sim.search.sweep import run_lines
+from rube.sim.story import render_page, render_perfetto, tell
 from rube.sim.world.kernel import SimulationError, SimulationFailures, describe
 
 
@@ -40,6 +41,8 @@ class OneRun:
     tie_break: bool
     as_json: bool
     trace: Path | None
+    html: Path | None
+    perfetto: Path | None
     log: Path | None
     verbose: bool
     output: Path | None
@@ -89,11 +92,13 @@ def shrink_one(loaded: LoadedScenario, one: OneRun) -> int:
 
 
 def simulate_one(loaded: LoadedScenario, one: OneRun) -> int:
-    records_max = 0 if one.trace is None else None
+    told = one.trace is not None or one.html is not None or one.perfetto is not None
     with (
         _outputs(one.log, one.verbose) as streams,
         _logging(streams) as stamp,
-        Simulation(loaded, seed=one.seed, tie_break=one.tie_break, records_max=records_max) as simulation,
+        Simulation(
+            loaded, seed=one.seed, tie_break=one.tie_break, records_max=None if told else 0, narrated=told
+        ) as simulation,
     ):
         stamp.now_ns = lambda: simulation.world.now_ns
         start_s = time.perf_counter()
@@ -106,12 +111,26 @@ def simulate_one(loaded: LoadedScenario, one: OneRun) -> int:
 
             result = simulation.run(goes_on)
         wall_s = max(time.perf_counter() - start_s, 1e-6)
-        if one.trace is not None:
-            records = simulation.world.trace.records
-            one.trace.write_text("".join(f"{record}\n" for record in records), encoding="utf-8")
+        if told:
+            _write_story(simulation, result, loaded, one)
     render = render_json if one.as_json else render_text
     click.echo(render(result, arguments=loaded.arguments, wall_s=wall_s))
     return EXIT_INTERRUPTED if result.stopped else 0 if result.passed else 1
+
+
+def _write_story(simulation: Simulation, result: Result, loaded: LoadedScenario, one: OneRun) -> None:
+    """Writes what was asked for: the records, the page, the trace for Perfetto."""
+    records = simulation.world.trace.records
+    if one.trace is not None:
+        one.trace.write_text("".join(f"{record}\n" for record in records), encoding="utf-8")
+    if one.html is None and one.perfetto is None:
+        return
+    repeat = repeat_command(loaded.arguments, one.seed, tie_break=one.tie_break)
+    story = tell(result, simulation.cluster.history, records, repeat)
+    if one.html is not None:
+        one.html.write_text(render_page(story), encoding="utf-8")
+    if one.perfetto is not None:
+        one.perfetto.write_text(render_perfetto(story), encoding="utf-8")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from rube.sim.scenario.scenario_pb2 import Link as LinkSpec
 from rube.sim.scenario.stores import etcd_members
 from rube.sim.scenario.validate import observer_names
 from rube.sim.scenario.workload import step_events
+from rube.sim.story.narrator import FrameNarrator
 from rube.sim.world.disk import SYNC_LATENCY_NS
 from rube.sim.world.kernel import World
 from rube.sim.world.kernel.trace import RECORDS_MAX
@@ -50,13 +51,17 @@ class Simulation:
         seed: int | None = None,
         tie_break: bool = False,
         records_max: int | None = RECORDS_MAX,
+        narrated: bool = False,
     ) -> None:
-        """`tie_break`: the seed orders tasks that are ready at one instant. `records_max`: see `Trace`."""
+        """`tie_break`: the seed orders tasks that are ready at one instant. `records_max`: see `Trace`. `narrated`: the
+        records say in words what is sent, and to where; the run and its digest stay the same."""
         self._loaded = loaded
         self._scenario = loaded.scenario
         self.seed = loaded.scenario.seed if seed is None else seed
         self.world = World(self.seed, tie_break=tie_break, records_max=records_max)
         self.cluster = SimCluster(self.world, config=_cluster_config(self._scenario))
+        if narrated:
+            self.cluster.fabric.narrator = FrameNarrator()
         self._goes_on: Callable[[int], bool] = lambda now_ns: True
         self._stopped = False
         self._sample_at_ns = 0

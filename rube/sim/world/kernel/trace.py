@@ -73,6 +73,10 @@ class Trace:
         if len(self._pending) >= FOLD_RECORDS_MAX:
             self.fold()
 
+    def note(self, kind: str, *fields: Field) -> None:
+        """Adds to the records that are kept what is for a reader alone: neither in the digest nor in the count."""
+        self._window.append((self._now_ns(), kind, fields))
+
     @property
     def records(self) -> tuple[TraceRecord, ...]:
         """The most recent records, oldest first, at most `records_max`."""

@@ -20,6 +20,14 @@ def monotonic_ns(process: SimProcess) -> int:
     return process.clock.monotonic_ns(process.loop.now_ns)
 
 
+class Narrator(Protocol):
+    """Says in words what is sent, for the trace's readers. It draws no randomness and changes nothing."""
+
+    def sent(self, source: str, target: str, number: int, frame: Frame) -> str:
+        """A frame goes from one host to another on the connection of that number."""
+        ...
+
+
 class FrameReceiver(Protocol):
     """The HTTP/2 side of one end of a connection."""
 
@@ -35,8 +43,11 @@ class FrameReceiver(Protocol):
 class Pipe:
     """One direction of a connection: frames arrive in order or not at all."""
 
-    def __init__(self, world: World, route: Route, number: int, source: SimHost, target: SimHost) -> None:
+    def __init__(
+        self, world: World, route: Route, number: int, source: SimHost, target: SimHost, narrator: Narrator | None
+    ) -> None:
         self._loop = world.loop
+        self._narrator = narrator
         self._trace = world.trace
         self._route = route
         self._number = number
@@ -58,6 +69,8 @@ class Pipe:
             return
         encoded = frame.encode()
         self._unacknowledged.append((frame, encoded))
+        if self._narrator is not None:
+            self._note(self._narrator, frame, encoded)
         if self._stalled or self._route.blocked:
             self._stalled = True
         else:
@@ -88,6 +101,11 @@ class Pipe:
             pause_ns = self._route.retransmit_ns()
             for _, encoded in self._unacknowledged:
                 self._transmit(len(encoded), pause_ns)
+
+    def _note(self, narrator: Narrator, frame: Frame, encoded: bytes) -> None:
+        source, target = self._source.name, self._target.name
+        told = narrator.sent(source, target, self._number, frame)
+        self._trace.note("send", source, target, self._number, frame.kind.value, fingerprint(encoded), told)
 
     def _transmit(self, size_bytes: int, pause_ns: int) -> None:
         now_ns = self._loop.now_ns

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rube.host import ServerOptions
 from rube.sim.world.kernel import Death, SimHost, SimProcess, World
-from rube.sim.world.network.connection import End, Pipe
+from rube.sim.world.network.connection import End, Narrator, Pipe
 from rube.sim.world.network.cuts import Cuts
 from rube.sim.world.network.frames import Frame, FrameKind
 from rube.sim.world.network.links import LOOPBACK, Link, Route
@@ -66,6 +66,8 @@ class SimFabric:
         self._connections = 0
         self._ports: dict[str, int] = {}
         self._tls_files: dict[str, TlsFiles] = {}
+        self.narrator: Narrator | None = None
+        """Says in the trace's records what is sent; set it before anything connects. None: sends are not noted."""
 
     # Faults
 
@@ -214,6 +216,8 @@ class SimFabric:
     def datagram(self, source: SimHost, target: SimHost, what: str, arrived: Callable[[], None]) -> None:
         """Carry one segment of a handshake: it arrives once, or is lost while the route is blocked."""
         route = self.route(source.name, target.name)
+        if self.narrator is not None:
+            self.world.trace.note("send", source.name, target.name, what)
         if route.blocked:
             return
 
@@ -268,8 +272,8 @@ class SimFabric:
         self._connections += 1
         number = self._connections
         source, target = process.host, listener.process.host
-        there = Pipe(self.world, self.route(source.name, target.name), number, source, target)
-        back = Pipe(self.world, self.route(target.name, source.name), number, target, source)
+        there = Pipe(self.world, self.route(source.name, target.name), number, source, target, self.narrator)
+        back = Pipe(self.world, self.route(target.name, source.name), number, target, source, self.narrator)
         client = End(process, back, there, options.keepalive_s, options.keepalive_timeout_s, self._forget)
         promised = listener.options
         server = End(listener.process, there, back, promised.keepalive_s, promised.keepalive_timeout_s, self._forget)
