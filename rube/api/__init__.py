@@ -40,8 +40,8 @@ _MODULES = {
         "WatchRequest WatchResponse "
     ),
     "rube.api.auth_pb2": (
-        "Binding CertificateRequest ExplainRequest ExplainResponse IssuedCertificate RenewalRequest Revocation Role "
-        "Rule Subject Token TokenStatus TokenUse WhoAmIRequest WhoAmIResponse "
+        "AuditEntry AuditObject AuditRequest AuditResponse Binding CertificateRequest ExplainRequest ExplainResponse "
+        "IssuedCertificate RenewalRequest Revocation Role Rule Subject Token TokenStatus TokenUse WhoAmIRequest WhoAmIResponse "
     ),
     "rube.api.auth_pb2_grpc": (
         "CertificatesAsyncStub CertificatesServicer CertificatesStub RightsAsyncStub RightsServicer RightsStub "

@@ -67,7 +67,7 @@ class Rule(_message.Message):
     @_builtins.property
     def verbs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Some of `get`, `list`, `watch`, `history`, `logs`, `put`, `patch`, `apply`, `delete`, `update_status`,
-        `update_lifecycle` and `renew`; `*`: all of them.
+        `update_lifecycle`, `renew` and `audit`; `*`: all of them.
         """
 
     @_builtins.property
@@ -528,3 +528,231 @@ class ExplainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class AuditRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    VERBS_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    after_sequence: _builtins.int
+    """Lines after this one: the `sequence` of the last that the caller has."""
+    follow: _builtins.bool
+    """Goes on with the lines to come."""
+    namespace: _builtins.str
+    name: _builtins.str
+    failed: _builtins.bool
+    """Calls that ended with an error alone."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Lines from then on; absent: all that there are."""
+
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`user/ada`, or the beginning of it: `user/*`. Empty: everyone."""
+
+    @_builtins.property
+    def verbs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Full names of types."""
+
+    def __init__(
+        self,
+        *,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        after_sequence: _builtins.int = ...,
+        follow: _builtins.bool = ...,
+        subjects: _abc.Iterable[_builtins.str] | None = ...,
+        verbs: _abc.Iterable[_builtins.str] | None = ...,
+        types: _abc.Iterable[_builtins.str] | None = ...,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        failed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "failed", b"failed", "follow", b"follow", "name", b"name", "namespace", b"namespace", "since", b"since", "subjects", b"subjects", "types", b"types", "verbs", b"verbs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditRequest: _TypeAlias = AuditRequest  # noqa: Y015
+
+@_typing.final
+class AuditResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Lines of the log, byte for byte: each an AuditEntry in JSON, without the end of the line."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditResponse: _TypeAlias = AuditResponse  # noqa: Y015
+
+@_typing.final
+class AuditEntry(_message.Message):
+    """One line of the audit log. Neither specs nor labels are in it, nor texts of errors, which may quote them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[AuditEntry._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CALL: AuditEntry._Kind.ValueType  # 0
+        """A call has ended; of a stream, its first answer has been sent."""
+        START: AuditEntry._Kind.ValueType  # 1
+        """The server has started, or has gone on after it could not write."""
+        PART: AuditEntry._Kind.ValueType  # 2
+        """A new file begins."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    CALL: AuditEntry.Kind.ValueType  # 0
+    """A call has ended; of a stream, its first answer has been sent."""
+    START: AuditEntry.Kind.ValueType  # 1
+    """The server has started, or has gone on after it could not write."""
+    PART: AuditEntry.Kind.ValueType  # 2
+    """A new file begins."""
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    VERB_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    MORE_OBJECTS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REPEATED_TIMES_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    TORN_BYTES_FIELD_NUMBER: _builtins.int
+    LOST_LINES_FIELD_NUMBER: _builtins.int
+    SERVER_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Grows by 1 with each line of a server's log."""
+    kind: Global___AuditEntry.Kind.ValueType
+    subject: _builtins.str
+    """`user/ada`, `node/edge-1`, or `anonymous`."""
+    proof: _builtins.str
+    """The proof of it: `certificate`, `token`, or the kind of connection."""
+    fingerprint: _builtins.str
+    """The SHA-256 of the certificate, or the token's id."""
+    address: _builtins.str
+    """`host:port`, or `unix:`."""
+    verb: _builtins.str
+    more_objects: _builtins.int
+    """The objects that are left out, since there are too many."""
+    code: _builtins.str
+    """The status that the call ended with: `OK`, `PERMISSION_DENIED`, …"""
+    validate_only: _builtins.bool
+    """A request that was checked, and not carried out."""
+    repeated_times: _builtins.int
+    """Calls alike that this line is for, beside the one that it tells of."""
+    previous: _builtins.str
+    """Of START and PART: the hash of the line before."""
+    torn_bytes: _builtins.int
+    """Of START: bytes of a line that was not written to its end, and lines that could not be written."""
+    lost_lines: _builtins.int
+    server: _builtins.str
+    """The server."""
+    hash: _builtins.str
+    """The SHA-256, in hex, of the hash of the line before and of this line without its hash."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditObject]: ...
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The rules that allowed it, or may have."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___AuditEntry.Kind.ValueType = ...,
+        subject: _builtins.str = ...,
+        proof: _builtins.str = ...,
+        fingerprint: _builtins.str = ...,
+        address: _builtins.str = ...,
+        verb: _builtins.str = ...,
+        objects: _abc.Iterable[Global___AuditObject] | None = ...,
+        more_objects: _builtins.int = ...,
+        rules: _abc.Iterable[_builtins.str] | None = ...,
+        code: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        repeated_times: _builtins.int = ...,
+        previous: _builtins.str = ...,
+        torn_bytes: _builtins.int = ...,
+        lost_lines: _builtins.int = ...,
+        server: _builtins.str = ...,
+        hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "code", b"code", "fingerprint", b"fingerprint", "hash", b"hash", "kind", b"kind", "lost_lines", b"lost_lines", "more_objects", b"more_objects", "objects", b"objects", "previous", b"previous", "proof", b"proof", "repeated_times", b"repeated_times", "rules", b"rules", "sequence", b"sequence", "server", b"server", "subject", b"subject", "time", b"time", "torn_bytes", b"torn_bytes", "validate_only", b"validate_only", "verb", b"verb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditEntry: _TypeAlias = AuditEntry  # noqa: Y015
+
+@_typing.final
+class AuditObject(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OLD_REVISION_FIELD_NUMBER: _builtins.int
+    NEW_REVISION_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    namespace: _builtins.str
+    name: _builtins.str
+    old_revision: _builtins.int
+    """The revision of the object that was written over; 0: there was none, or nothing was read for it."""
+    new_revision: _builtins.int
+    """The revision of the write; 0: the object stayed as it was."""
+    deleted: _builtins.bool
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        old_revision: _builtins.int = ...,
+        new_revision: _builtins.int = ...,
+        deleted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "name", b"name", "namespace", b"namespace", "new_revision", b"new_revision", "old_revision", b"old_revision", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditObject: _TypeAlias = AuditObject  # noqa: Y015

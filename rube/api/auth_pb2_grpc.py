@@ -164,6 +164,11 @@ class RightsStub(object):
                 request_serializer=rube_dot_api_dot_auth__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=rube_dot_api_dot_auth__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.Audit = channel.unary_stream(
+                '/auth.Rights/Audit',
+                request_serializer=rube_dot_api_dot_auth__pb2.AuditRequest.SerializeToString,
+                response_deserializer=rube_dot_api_dot_auth__pb2.AuditResponse.FromString,
+                _registered_method=True)
 
 
 class RightsServicer(object):
@@ -184,6 +189,13 @@ class RightsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Audit(self, request, context):
+        """The audit log of this server: what was done, by whom, and by which rule. Takes the verb `audit` on every type.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RightsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -196,6 +208,11 @@ def add_RightsServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=rube_dot_api_dot_auth__pb2.ExplainRequest.FromString,
                     response_serializer=rube_dot_api_dot_auth__pb2.ExplainResponse.SerializeToString,
+            ),
+            'Audit': grpc.unary_stream_rpc_method_handler(
+                    servicer.Audit,
+                    request_deserializer=rube_dot_api_dot_auth__pb2.AuditRequest.FromString,
+                    response_serializer=rube_dot_api_dot_auth__pb2.AuditResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -252,6 +269,33 @@ class Rights(object):
             '/auth.Rights/Explain',
             rube_dot_api_dot_auth__pb2.ExplainRequest.SerializeToString,
             rube_dot_api_dot_auth__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Audit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/auth.Rights/Audit',
+            rube_dot_api_dot_auth__pb2.AuditRequest.SerializeToString,
+            rube_dot_api_dot_auth__pb2.AuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -80,6 +80,8 @@ class RightsStub:
     """Says whether a caller may do something, and by which rule, or what is missing. To ask about others takes the right to
     get every auth.Role and auth.Binding.
     """
+    Audit: _grpc.UnaryStreamMultiCallable[_auth_pb2.AuditRequest, _auth_pb2.AuditResponse]
+    """The audit log of this server: what was done, by whom, and by which rule. Takes the verb `audit` on every type."""
 
 @_typing.type_check_only
 class RightsAsyncStub(RightsStub):
@@ -90,6 +92,8 @@ class RightsAsyncStub(RightsStub):
     """Says whether a caller may do something, and by which rule, or what is missing. To ask about others takes the right to
     get every auth.Role and auth.Binding.
     """
+    Audit: _aio.UnaryStreamMultiCallable[_auth_pb2.AuditRequest, _auth_pb2.AuditResponse]  # type: ignore[assignment]
+    """The audit log of this server: what was done, by whom, and by which rule. Takes the verb `audit` on every type."""
 
 class RightsServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -109,5 +113,13 @@ class RightsServicer(metaclass=_abc_1.ABCMeta):
         """Says whether a caller may do something, and by which rule, or what is missing. To ask about others takes the right to
         get every auth.Role and auth.Binding.
         """
+
+    @_abc_1.abstractmethod
+    def Audit(
+        self,
+        request: _auth_pb2.AuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_auth_pb2.AuditResponse], _abc.AsyncIterator[_auth_pb2.AuditResponse]]:
+        """The audit log of this server: what was done, by whom, and by which rule. Takes the verb `audit` on every type."""
 
 def add_RightsServicer_to_server(servicer: RightsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
