@@ -18,13 +18,15 @@ from rube.api import Binding, PutRequest, Role, Rule
 from rube.host import Host, RealClock, RealRandomness
 from rube.server import ApiServerConfig
 from rube.server.backend import Backend
+from rube.server.entrance.call import Call
+from rube.server.entrance.kinds import MANNERS
 from rube.server.known_types import KnownTypes
 from rube.server.namespaces import Namespaces
 from rube.server.put import put
 from rube.server.rights.gate import Gate
 from rube.server.rights.kept import KeptPolicy
 from rube.server.rights.policy import Policy
-from rube.server.rights.subjects import RightsConfig, Subject
+from rube.server.rights.subjects import Identified, Subject
 from rube.server.writes import Writer
 from rube.store import RealStorage, open_store
 from rube.transport import GrpcNetwork
@@ -64,8 +66,11 @@ async def _seconds(rule: Rule) -> tuple[float, float]:
     kept = KeptPolicy(store, host.clock)
     kept.hold(policy(rule))
     subject = Subject("user", "ada", ("shop",), "certificate")
-    gate = Gate(RightsConfig(identify=lambda _: subject), kept, store, lambda: types.now.types)
-    context = cast(Any, None)
+    gate = Gate(kept, store, lambda: types.now.types)
+
+    def call(request: PutRequest) -> Any:
+        return Call(MANNERS[PutRequest], request, cast(Any, None), lambda _: Identified(subject, ""))
+
     requests = [PutRequest(objects=[unit(number)]) for number in range(2)]
     found: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
@@ -73,7 +78,7 @@ async def _seconds(rule: Rule) -> tuple[float, float]:
             start = time.process_time()
             for number in range(CALLS):
                 request = requests[number % 2]
-                await put(await gate.enter(backend, request, context) if gated else backend, request)
+                await put(await gate.enter(backend, request, call(request)) if gated else backend, request)
             found[gated].append((time.process_time() - start) / CALLS)
     await store.close()
     return min(found[0]), min(found[1])

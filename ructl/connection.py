@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # gRPC is loaded by a command that calls a server, and by no 
     from rube.api import (
         ApplyRequest,
         ApplyResponse,
+        AuditRequest,
+        AuditResponse,
         DeleteRequest,
         DeleteResponse,
         FieldOwners,
@@ -161,6 +163,15 @@ class Connection:
         """Yields a unit's output; ends with its end, or with an error."""
         try:
             async with aclosing(self._client.logs(request)) as responses:
+                async for response in responses:
+                    yield response
+        except RubeError as error:
+            raise explain(error, self.target) from error
+
+    async def audit(self, request: AuditRequest) -> AsyncGenerator[AuditResponse, None]:
+        """Yields the lines of a server's audit log; ends with its end, or with an error."""
+        try:
+            async with aclosing(self._client.audit(request)) as responses:
                 async for response in responses:
                     yield response
         except RubeError as error:

@@ -24,6 +24,7 @@ _COMMANDS = {
     "delete": LazyCommand("ructl.delete", "command", "Delete objects."),
     "describe": LazyCommand("ructl.describe", "command", "Describe an object, and what it waits for."),
     "diff": LazyCommand("ructl.diff", "command", "Show what a put would change."),
+    "audit": LazyCommand("ructl.audit", "command", "Print who did what, and by which rule."),
     "events": LazyCommand("ructl.events", "command", "Print what happened to objects."),
     "explain": LazyCommand("ructl.explain", "command", "Explain a type or a field."),
     "get": LazyCommand("ructl.get", "command", "Print objects."),

@@ -41,7 +41,8 @@ _MODULES = {
     ),
     "rube.api.auth_pb2": (
         "AuditEntry AuditObject AuditRequest AuditResponse Binding CertificateRequest ExplainRequest ExplainResponse "
-        "IssuedCertificate RenewalRequest Revocation Role Rule Subject Token TokenStatus TokenUse WhoAmIRequest WhoAmIResponse "
+        "IssuedCertificate RenewalRequest Revocation Role Rule Subject Token TokenStatus TokenUse WhoAmIRequest "
+        "WhoAmIResponse "
     ),
     "rube.api.auth_pb2_grpc": (
         "CertificatesAsyncStub CertificatesServicer CertificatesStub RightsAsyncStub RightsServicer RightsStub "

@@ -674,9 +674,9 @@ class AuditEntry(_message.Message):
     repeated_times: _builtins.int
     """Calls alike that this line is for, beside the one that it tells of."""
     previous: _builtins.str
-    """Of START and PART: the hash of the line before."""
+    """The hash of the line before, in START and PART."""
     torn_bytes: _builtins.int
-    """Of START: bytes of a line that was not written to its end, and lines that could not be written."""
+    """In START: bytes of a line that was not written to its end, and lines that could not be written."""
     lost_lines: _builtins.int
     server: _builtins.str
     """The server."""

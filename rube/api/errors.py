@@ -105,6 +105,18 @@ class ResourceExhaustedError(RubeError):
     reason = "LIMIT"
 
 
+class BusyError(ResourceExhaustedError):
+    """The caller asks for more than its share, or its rate: nothing was done, and nothing will be. Metadata:
+    `retry_after_ms`, the time to wait; on the wire a google.rpc.RetryInfo, too."""
+
+    reason = "BUSY"
+
+    @property
+    def retry_after_s(self) -> float:
+        text = self.metadata.get("retry_after_ms", "")
+        return int(text) / 1000 if text.isdecimal() else 0.0
+
+
 class FieldConflictError(FailedPreconditionError):
     """Other owners have fields that an apply would change, and nothing was written.
 
@@ -206,6 +218,11 @@ def encode_error(error: RubeError) -> bytes:
             bad.field_violations.add(field=field, description=text, reason=rule)
         url = "type.googleapis.com/google.rpc.BadRequest"
         status.details.add(type_url=url, value=bad.SerializeToString(deterministic=True))
+    if isinstance(error, BusyError):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(round(error.retry_after_s * 1000))
+        url = "type.googleapis.com/google.rpc.RetryInfo"
+        status.details.add(type_url=url, value=retry.SerializeToString(deterministic=True))
     encoded: bytes = status.SerializeToString(deterministic=True)
     return encoded
 

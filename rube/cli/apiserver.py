@@ -21,8 +21,10 @@ from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, log_level_o
 from rube.cli.real_host import real_host
 from rube.cli.tls import insecure_option, refuse_exposure, tls_options
 from rube.controllers.cluster.controllers import ClusterControllersConfig
-from rube.host import ChannelTls
+from rube.host import ChannelTls, Host
 from rube.server import ApiServer, ApiServerConfig
+from rube.server.audit.log import AuditConfig, AuditLog, WhenFull
+from rube.server.entrance.limits import FairnessConfig
 from rube.server.rights.subjects import PlainAccess, RightsConfig
 from rube.store import open_store
 from rube.store.replicated.backend import member_config
@@ -89,6 +91,29 @@ FAILED_GRACE_S = 0.5
     show_default=True,
     help="With --rights: the access of callers on this machine without a certificate.",
 )
+@click.option(
+    "--audit",
+    "audit_path",
+    metavar="FILE",
+    help="Write who did what, from where and by which rule. Files of 64 MiB, FILE.NUMBER, of which the newest 10 stay.",
+)
+@click.option("--audit-reads", is_flag=True, help="With --audit: also reads and heartbeats, not writes alone.")
+@click.option(
+    "--audit-full",
+    type=click.Choice([each.value for each in WhenFull]),
+    default=WhenFull.REFUSE.value,
+    show_default=True,
+    help="With --audit, while FILE cannot be written: refuse what has to be in it, or go on and count what it lacks.",
+)
+@click.option(
+    "--calls-per-second",
+    "calls_per_s",
+    metavar="NUMBER",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Calls of one caller, who has to wait past that; heartbeats are not counted. 0: any number.",
+)
 @tls_options
 @insecure_option
 @log_level_option
@@ -102,6 +127,10 @@ def apiserver(
     history: int,
     rights: bool,
     local: str,
+    audit_path: str | None,
+    audit_reads: bool,
+    audit_full: str,
+    calls_per_s: int,
     tls: ChannelTls | None,
     insecure: bool,
     log_level: str,
@@ -131,6 +160,8 @@ def apiserver(
                 history_revisions_max=history,
                 spec_checks=built_in_spec_checks(),
                 rights=rights_config(local, tls) if rights else None,
+                audit=None if audit_path is None else audit_log(host, audit_path, audit_reads, audit_full),
+                fairness=FairnessConfig(caller_calls_per_s_max=calls_per_s),
             )
             server = ApiServer(host, store, config)
             addresses = await server.start()
@@ -150,6 +181,14 @@ def apiserver(
 
     check_controllers(controllers)
     sys.exit(run_daemon("rube apiserver", main, log_level=log_level))
+
+
+def audit_log(host: Host, path: str, reads: bool, full: str) -> AuditLog:
+    """Returns the audit log at a path; the server opens it."""
+    from rube.cli.audit_files import RealAuditFiles
+
+    files = RealAuditFiles(Path(path))
+    return AuditLog(host.clock, files, host.name, AuditConfig(reads=reads, when_full=WhenFull(full)))
 
 
 def rights_config(local: str, tls: ChannelTls | None) -> RightsConfig:

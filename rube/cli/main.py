@@ -11,6 +11,7 @@ from rube.console import main as run_program
 
 _COMMANDS = {
     "apiserver": LazyCommand("rube.cli.apiserver", "apiserver", "Serve the API over a store."),
+    "audit": LazyCommand("rube.cli.audit", "audit", "Judge the files of an audit log."),
     "bench": LazyCommand("rube.cli.bench", "bench", "Measure a cluster on this machine."),
     "check-history": LazyCommand("rube.cli.check_history", "check_history", "Judge a history of any program's calls."),
     "cluster": LazyCommand("rube.cli.cluster", "cluster", "Look at a replicated store's members, and change them."),

@@ -31,7 +31,7 @@ from rube.api import (
     WhoAmIRequest,
     WhoAmIResponse,
 )
-from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
+from rube.api.errors import BusyError, DeadlineExceededError, RubeError, UnavailableError
 from rube.client.config import ClientConfig
 from rube.client.lists import Lists
 from rube.client.retries import Request, is_unknown, may_repeat, outcome
@@ -53,6 +53,8 @@ Answer = TypeVar(
 )
 CONNECT_S_MAX: Final = 2.0
 """A server that is not connected after so long is left for the next one."""
+BUSY_S_MIN: Final = 0.05
+"""The wait before another attempt at a server that is busy."""
 # Other requests than these are for `/api.Api/`.
 _SERVICES: Final = {WhoAmIRequest: "/auth.Rights/", ExplainRequest: "/auth.Rights/"}
 
@@ -120,7 +122,7 @@ class BlockingClient(Lists):
         unknown: RubeError | None = None
         for others_left in reversed(range(len(self._endpoints))):
             try:
-                return self._attempt(method, request, answer, end_s, is_last=not others_left)
+                return self._in_turn(method, request, answer, end_s, is_last=not others_left)
             except RubeError as failure:
                 self._rotate(failure)
                 late = time.monotonic() >= end_s
@@ -132,6 +134,17 @@ class BlockingClient(Lists):
                 if is_unknown(failure):
                     unknown = failure
         raise AssertionError("the last attempt returns or raises")
+
+    def _in_turn(self, method: str, request: Request, answer: type[Answer], end_s: float, *, is_last: bool) -> Answer:
+        """Makes an attempt, and a further one after the time that a busy server names, while there is time for it."""
+        while True:
+            try:
+                return self._attempt(method, request, answer, end_s, is_last=is_last)
+            except BusyError as error:
+                retry_s = max(error.retry_after_s, BUSY_S_MIN)
+                if time.monotonic() + retry_s >= end_s:
+                    raise
+                time.sleep(retry_s)
 
     def _attempt(self, method: str, request: Request, answer: type[Answer], end_s: float, *, is_last: bool) -> Answer:
         """Makes one attempt; unless it is the last one, it leaves time for another one if one may follow."""

@@ -13,6 +13,8 @@ from rube.api import (
     ApiAsyncStub,
     ApplyRequest,
     ApplyResponse,
+    AuditRequest,
+    AuditResponse,
     DeleteRequest,
     DeleteResponse,
     GetRequest,
@@ -29,6 +31,8 @@ from rube.api import (
     PutResponse,
     RenewLeaseRequest,
     RenewLeaseResponse,
+    RightsAsyncStub,
+    RightsStub,
     UpdateLifecycleRequest,
     UpdateLifecycleResponse,
     UpdateStatusRequest,
@@ -37,6 +41,7 @@ from rube.api import (
     WatchResponse,
 )
 from rube.api.errors import (
+    BusyError,
     DeadlineExceededError,
     NotSentError,
     RubeError,
@@ -183,6 +188,29 @@ class Client(Lists):
                 if answered or not attempts_left:
                     raise
 
+    async def audit(self, request: AuditRequest) -> AsyncGenerator[AuditResponse, None]:
+        """Yields the audit log of one server, until its end or the iterator is closed: close it with
+        `contextlib.aclosing`."""
+        target = self._endpoints.current
+        try:
+            channel = await self._endpoints.connected_channel(self._clock, self._config.attempt_s_max)
+        except NotSentError as error:
+            self._rotate(error, target)
+            raise
+        stub: RightsAsyncStub = RightsStub(channel)
+        call = stub.Audit(request)
+        try:
+            response = await self._first(call, target, "a request for the audit log")
+            while isinstance(response, AuditResponse):
+                yield response
+                response = await call.read()
+        except aio.AioRpcError as error:
+            failure = rube_error(error)
+            self._rotate(failure, target)
+            raise failure from error
+        finally:
+            call.cancel()
+
     async def _logs_of_one(self, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
         target = self._endpoints.current
         try:
@@ -239,6 +267,8 @@ class Client(Lists):
                 self._rotate(failure, target)
                 delay_s = backoff.next_s()
                 left_s = (end_ns - self._clock.monotonic_ns()) / NS_PER_S
+                if isinstance(failure, BusyError):
+                    delay_s += failure.retry_after_s
                 if not retries_left or delay_s >= left_s or not may_repeat(request, failure):
                     told = outcome(request, failure, unknown)
                     if told is failure:

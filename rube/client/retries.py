@@ -10,6 +10,7 @@
 - UpdateStatus with a uid: yes. It says what is, so saying it twice does no harm.
 - RenewLease: yes, for the same reason.
 - UpdateLifecycle with a uid that only removes: yes. What is not there any more is left out.
+- Anything after a BusyError, once the time has passed that it names.
 - Any other write: only after a NotDoneError: the attempt was not begun, or the server that answers for it said by type
   that it did nothing. A repeated one could undo another client's write between. No text is read: a server may word
   anything, also what the store behind it said.
@@ -37,7 +38,7 @@ from rube.api import (
     UpdateStatusRequest,
     WhoAmIRequest,
 )
-from rube.api.errors import DeadlineExceededError, NotDoneError, RubeError, UnavailableError
+from rube.api.errors import BusyError, DeadlineExceededError, NotDoneError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
 
 Request = (
@@ -58,7 +59,7 @@ Request = (
 
 def may_repeat(request: Request, error: RubeError) -> bool:
     """Returns whether this request can be attempted again after this error."""
-    return isinstance(error, NotDoneError) or (is_unknown(error) and is_conditional(request))
+    return isinstance(error, (NotDoneError, BusyError)) or (is_unknown(error) and is_conditional(request))
 
 
 def is_unknown(error: RubeError) -> bool:
@@ -70,7 +71,7 @@ def outcome(request: Request, last: RubeError, unknown: RubeError | None) -> Rub
     """Returns the error for the caller: the last attempt's, unless it says that nothing was done and an earlier
     attempt, which ended with `unknown`, may have been carried out."""
     reads = isinstance(request, (GetRequest, ListRequest, HistoryRequest, WhoAmIRequest, ExplainRequest))
-    if unknown is None or reads or not isinstance(last, NotDoneError):
+    if unknown is None or reads or not isinstance(last, (NotDoneError, BusyError)):
         return last
     return UnavailableError(
         f"{last.message}; an earlier attempt may have been carried out ({unknown.message}): read before you repeat it"

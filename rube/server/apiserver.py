@@ -20,8 +20,11 @@ from rube.api.errors import RubeError
 from rube.host import Host, Network
 from rube.host.network import listen
 from rube.server.attachments import Attachments
+from rube.server.audit.recording import Recorder
 from rube.server.compaction import compact_periodically
 from rube.server.config import ApiServerConfig
+from rube.server.entrance.entrance import Entrance
+from rube.server.entrance.fairness import Fairness
 from rube.server.first_answers import forget_periodically
 from rube.server.known_types import KnownTypes
 from rube.server.namespaces import Namespaces
@@ -65,8 +68,13 @@ class ApiServer:
         enforced = self._config.rights
         gate = None
         if enforced is not None:
-            gate = Gate(enforced, self._rights, self._store, lambda: self._types.now.types)
-        self._rights_service = RightsService(enforced or RightsConfig(), gate, self._types)
+            gate = Gate(self._rights, self._store, lambda: self._types.now.types)
+        self._audit = self._config.audit
+        self._fairness = Fairness(host.clock, self._config.fairness)
+        recorder = None if self._audit is None else Recorder(self._audit, host.clock)
+        identified = (enforced or RightsConfig()).identified
+        self._entrance = Entrance(identified, self._fairness, recorder)
+        self._rights_service = RightsService(gate, self._types, self._audit)
         self._namespaces = Namespaces(host.clock, self._store)
         self._service = ApiService(host, self._store, self._types, self._namespaces, self._config, attachments, gate)
         self._nodes = NodesService(self._store, attachments, gate)
@@ -81,11 +89,14 @@ class ApiServer:
         """
         assert self._server is None, "an apiserver starts once"
         server = self._host.network.server(self._config.server_options)
-        add_ApiServicer_to_server(self._service, server)
-        add_NodesServicer_to_server(self._nodes, server)
-        add_RightsServicer_to_server(self._rights_service, server)
+        add_ApiServicer_to_server(self._entrance.wrap(self._service), server)
+        add_NodesServicer_to_server(self._entrance.wrap(self._nodes), server)
+        add_RightsServicer_to_server(self._entrance.wrap(self._rights_service), server)
         standard = await add_standard_services(server, _SERVICES, self._types.pools, self._gauges)
         try:
+            if self._audit is not None:
+                self._audit.open()
+                self._tasks.append(asyncio.create_task(self._audit.run(), name="audit"))
             self._types.start(self._service.feed)
             if self._config.rights is not None:
                 self._tasks.append(asyncio.create_task(self._rights.run(), name="rights"))
@@ -136,7 +147,8 @@ class ApiServer:
         await self._types.stop()
 
     def _gauges(self) -> dict[str, float]:
-        return {"rube_store_revision": self._store.revision}
+        audit = {} if self._audit is None else self._audit.gauges()
+        return {"rube_store_revision": self._store.revision, **self._fairness.gauges(), **audit}
 
     async def _refuse_health(self) -> None:
         if self._standard is not None:

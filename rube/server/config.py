@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from rube.api.types.violation import Violation
 from rube.host import ServerOptions
 from rube.host.network import RESPONSE_BYTES_MAX
+from rube.server.audit.log import AuditLog
+from rube.server.entrance.limits import FairnessConfig
 from rube.server.rights.subjects import RightsConfig
 
 SpecCheck = Callable[[bytes], Sequence[Violation]]
@@ -24,6 +26,10 @@ class ApiServerConfig:
 
     rights: RightsConfig | None = None
     """None: everyone who reaches the server may do everything."""
+
+    audit: AuditLog | None = None
+    """None: nothing is logged."""
+    fairness: FairnessConfig = field(default_factory=FairnessConfig)
 
     spec_checks: Mapping[str, SpecCheck] = field(default_factory=dict)
     """The check, by type, of each spec that a put would change. Other types have no check."""

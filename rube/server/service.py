@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
@@ -40,6 +41,7 @@ from rube.server.attachments import Attachments
 from rube.server.backend import Backend
 from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
+from rube.server.entrance.call import Call
 from rube.server.feed import ChangeFeed
 from rube.server.first_answers import answered_once
 from rube.server.history import history
@@ -155,7 +157,10 @@ class ApiService(ApiServicer):
     async def _enter(self, request: Message, context: Context) -> Backend:
         """Returns what carries out the request for its caller. Raises the errors of `_check` and of the gate."""
         self._check(request)
-        return self._backend if self._gate is None else await self._gate.enter(self._backend, request, context)
+        backend = self._backend if self._gate is None else await self._gate.enter(self._backend, request, context)
+        if isinstance(context, Call) and context.is_noted:
+            return replace(backend, writer=context.noting(backend.writer))
+        return backend
 
     def _check(self, request: Message) -> None:
         check_known(request)

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from rube.api import (
     ApiStub,
     ApplyRequest,
+    AuditRequest,
     Binding,
     CoreEvent,
     DeleteRequest,
@@ -155,6 +156,8 @@ class Caller:
                 renewal = RenewLeaseRequest(namespace=key.namespace, name=key.name, holder="x", session="y")
                 renewal.renew_time.seconds = 1
                 return await self.ask(api.RenewLease, renewal)
+            case "audit":
+                return await self.first(self.rights.Audit, AuditRequest())
         raise AssertionError(verb)
 
 

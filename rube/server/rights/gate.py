@@ -19,35 +19,47 @@ from rube.api import (
 )
 from rube.api.errors import CompactedError, PermissionDeniedError, RubeError, UnauthenticatedError
 from rube.api.keys import ObjectKey
+from rube.api.selectors import EVERYTHING
 from rube.api.types import Types
-from rube.api.well_known import BINDING_TYPE, EVENT_TYPE, LEADER_NAMESPACE, LEASE_TYPE, NODE_LABEL, ROLE_TYPE
+from rube.api.well_known import (
+    BINDING_TYPE,
+    EVENT_TYPE,
+    EVERY_TYPE,
+    LEADER_NAMESPACE,
+    LEASE_TYPE,
+    NODE_LABEL,
+    ROLE_TYPE,
+)
 from rube.server.backend import Backend
+from rube.server.entrance.call import Call, call_of
 from rube.server.filters import ObjectFilter
 from rube.server.history import last_of, read_at
 from rube.server.rights.asked import ASKED, Asked, preconditions_of
 from rube.server.rights.gated_writer import Caller, GatedWriter
+from rube.server.rights.grants import AUDIT_VERB
 from rube.server.rights.kept import KeptPolicy
 from rube.server.rights.node_events import EventWriter, NodeEvents, about_of
 from rube.server.rights.policy import Policy
 from rube.server.rights.sight import Sight, denied
-from rube.server.rights.subjects import ANONYMOUS, Context, RightsConfig, Subject
+from rube.server.rights.subjects import ANONYMOUS, Context, Subject
 from rube.server.stored_object import decode_object, labels_of
 from rube.store import Store
 
+OWN_EVENTS: Final = "the rights of every node to events about its objects"
 _RIGHTS: Final = (ROLE_TYPE, BINDING_TYPE)
 
 
 class Gate:
     """The gate of one server."""
 
-    def __init__(self, config: RightsConfig, kept: KeptPolicy, store: Store, types: Callable[[], Types]) -> None:
-        self._config = config
+    def __init__(self, kept: KeptPolicy, store: Store, types: Callable[[], Types]) -> None:
         self._store = store
         self._types = types
         self.kept = kept
 
     def subject_of(self, context: Context) -> Subject:
-        return self._config.subject_of(context)
+        """Returns the caller of a call, which the entrance has made of its context (`rube.server.entrance`)."""
+        return call_of(context).identity.subject
 
     async def enter(self, backend: Backend, request: Message, context: Context) -> Backend:
         """Returns what carries out a request that names its objects: the backend itself if the caller may do it
@@ -55,11 +67,12 @@ class Gate:
 
         Raises PermissionDeniedError that names every refused object, UnauthenticatedError.
         """
-        subject, policy = self.subject_of(context), self.kept.now
+        call = call_of(context)
+        subject, policy = call.identity.subject, self.kept.now
         asked = ASKED[type(request)]
         keys = asked.keys_of(request)
         events = await self._own_events(policy, subject, request, keys) if subject.kind == "node" else None
-        limited = events is None and self._check(policy, subject, asked.verb, keys)
+        limited = events is None and self._check(policy, subject, asked.verb, keys, call)
         if asked.writes:
             limited |= self._check_beside(policy, subject, request, keys, asked)
             for key in keys:
@@ -68,6 +81,7 @@ class Gate:
             self._check_plain(policy, subject, request, keys)
             limited = False
         if events is not None:
+            call.rules[OWN_EVENTS] = None
             return self._for_events(backend, events, _beside(request, keys) if limited else ())
         repeatable = getattr(request, "request_id", "")
         if not limited and not repeatable:
@@ -75,28 +89,33 @@ class Gate:
         if not limited:
             return replace(backend, caller=str(subject))
         if asked.writes:
-            caller = Caller(subject, asked.verb, policy, self._types)
+            caller = Caller(subject, asked.verb, policy, self._types, call.note_grant)
             writer = GatedWriter(backend.writer, self.kept, caller)
             return replace(backend, caller=str(subject), writer=writer)
-        return replace(backend, sight=Sight(policy, subject, asked.verb, self._types))
+        return replace(backend, sight=Sight(policy, subject, asked.verb, self._types, call.note_grant))
 
-    def sight(self, wanted: ObjectFilter, verb: str, subject: Subject) -> Sight | None:
+    def sight(self, wanted: ObjectFilter, verb: str, call: Call) -> Sight | None:
         """Returns the sight that a list or a watch needs; None: the caller may see everything that it asks for.
 
         Raises PermissionDeniedError if it can see none of it, UnauthenticatedError.
         """
-        if self.sees_all(wanted, verb, subject):
-            return None
-        policy = self.kept.now
+        subject, policy = call.identity.subject, self.kept.now
         place = ObjectKey(wanted.type, wanted.namespace, wanted.name)
-        if not policy.access(subject, verb, wanted.type).reaches(wanted.namespace, wanted.name):
+        covering = policy.covering(subject, verb, wanted.type, place, wanted.selector)
+        if covering is not None:
+            call.note_grant(covering)
+            return None
+        access = policy.access(subject, verb, wanted.type)
+        if not access.reaches(wanted.namespace, wanted.name):
             raise self._refusal(policy, subject, verb, [place])
+        for grant in access.possible(wanted.namespace, wanted.name) if wanted.namespace else access.grants:
+            call.note_grant(grant)
         return Sight(policy, subject, verb, self._types)
 
     def sees_all(self, wanted: ObjectFilter, verb: str, subject: Subject) -> bool:
         """Returns whether the caller may see everything that it asks for."""
         place = ObjectKey(wanted.type, wanted.namespace, wanted.name)
-        return self.kept.now.covers(subject, verb, wanted.type, place, wanted.selector)
+        return self.kept.now.covering(subject, verb, wanted.type, place, wanted.selector) is not None
 
     def check_resume(self, request: WatchRequest, subject: Subject, sight: Sight | None) -> None:
         """Raises CompactedError where a watch would go on from a revision at which, as far as this server knows, its
@@ -109,6 +128,17 @@ class Gate:
                 oldest_revision=since,
             )
 
+    def check_audit(self, context: Context) -> None:
+        """Raises the errors of `enter` unless the caller may read the audit log: all of it, since its lines are about
+        everything."""
+        call = call_of(context)
+        subject, policy = call.identity.subject, self.kept.now
+        place = ObjectKey(EVERY_TYPE, "", "")
+        covering = policy.covering(subject, AUDIT_VERB, EVERY_TYPE, place, EVERYTHING)
+        if covering is None:
+            raise self._refusal(policy, subject, AUDIT_VERB, [place])
+        call.note_grant(covering)
+
     async def check_logs(self, backend: Backend, request: LogsRequest, context: Context) -> None:
         """Raises the errors of `enter` for the logs of a unit."""
         key = ObjectKey.from_proto(request.key)
@@ -119,10 +149,10 @@ class Gate:
 
     def narrowing(self, verb: str, context: Context) -> Callable[[ObjectFilter], ObjectFilter]:
         """Returns a function that gives a filter the caller's sight, and raises the errors of `sight`."""
-        subject = self.subject_of(context)
+        call = call_of(context)
 
         def narrow(wanted: ObjectFilter) -> ObjectFilter:
-            sight = self.sight(wanted, verb, subject)
+            sight = self.sight(wanted, verb, call)
             return wanted if sight is None else replace(wanted, sight=sight)
 
         return narrow
@@ -140,13 +170,19 @@ class Gate:
             type="api.Node",
         )
 
-    def _check(self, policy: Policy, subject: Subject, verb: str, keys: Sequence[ObjectKey]) -> bool:
-        """Returns whether it depends on the objects. Raises the errors of `enter`."""
+    def _check(
+        self, policy: Policy, subject: Subject, verb: str, keys: Sequence[ObjectKey], call: Call | None = None
+    ) -> bool:
+        """Returns whether it depends on the objects, and notes the rules for the call. Raises the errors of
+        `enter`."""
         limited = False
         refused = []
         for key in keys:
             access = policy.access(subject, verb, key.type)
-            if access.plain(key.namespace, key.name) is None:
+            if (grant := access.plain(key.namespace, key.name)) is not None:
+                if call is not None:
+                    call.note_grant(grant)
+            else:
                 limited = True
                 if not access.possible(key.namespace, key.name):
                     refused.append(key)

@@ -10,7 +10,7 @@ from rube.api.keys import ObjectKey
 from rube.api.types import Types
 from rube.api.well_known import BINDING_TYPE, ROLE_TYPE
 from rube.server.rights.conditions import Ask
-from rube.server.rights.grants import CREATING_VERBS
+from rube.server.rights.grants import CREATING_VERBS, Grant
 from rube.server.rights.kept import KeptPolicy
 from rube.server.rights.policy import Policy
 from rube.server.rights.sight import denied
@@ -25,6 +25,8 @@ class Caller(NamedTuple):
     verb: str
     policy: Policy
     types: Callable[[], Types]
+    note: Callable[[Grant | None], None]
+    """Takes each rule that allows it."""
 
 
 class GatedWriter:
@@ -84,7 +86,9 @@ class GatedWriter:
     def _allows(self, ask: Ask) -> bool:
         caller = self._caller
         ask = ask._replace(kind=caller.types().get(ask.key.type))
-        return caller.policy.access(caller.subject, ask.verb, ask.key.type).allows(ask) is not None
+        grant = caller.policy.access(caller.subject, ask.verb, ask.key.type).allows(ask)
+        caller.note(grant)
+        return grant is not None
 
     def _check_lock_out(self, decided: Decided) -> None:
         """Raises FailedPreconditionError where a caller would take its own right to manage rights from itself."""

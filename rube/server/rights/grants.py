@@ -14,7 +14,18 @@ from rube.server.rights.conditions import Ask, Condition
 READ_VERBS: Final = ("get", "list", "watch", "history", "logs")
 CREATING_VERBS: Final = ("put", "apply")
 """The writes whose object may be absent."""
-VERBS: Final = (*READ_VERBS, *CREATING_VERBS, "patch", "delete", "update_status", "update_lifecycle", "renew")
+AUDIT_VERB: Final = "audit"
+"""Reads the audit log, where a rule gives it for every type."""
+VERBS: Final = (
+    *READ_VERBS,
+    *CREATING_VERBS,
+    "patch",
+    "delete",
+    "update_status",
+    "update_lifecycle",
+    "renew",
+    AUDIT_VERB,
+)
 EVERY_VERB: Final = "*"
 
 

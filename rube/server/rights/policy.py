@@ -104,8 +104,10 @@ class Policy:
             for name in (ROLE_TYPE, BINDING_TYPE)
         )
 
-    def covers(self, subject: Subject, verb: str, type_name: str, place: ObjectKey, labels: LabelSelector) -> bool:
-        """Returns whether the caller may do it to every object of a type at a place (empty: any) with such labels."""
+    def covering(
+        self, subject: Subject, verb: str, type_name: str, place: ObjectKey, labels: LabelSelector
+    ) -> Grant | None:
+        """Returns a grant that allows it for every object of a type at a place (empty: any) with such labels."""
         required = frozenset(labels.requirements)
         for grant in self.access(subject, verb, type_name).grants:
             if type_name == EVERY_TYPE and EVERY_TYPE not in grant.types:
@@ -113,8 +115,8 @@ class Policy:
             named = not grant.names or (place.name and grant.at(place.namespace, place.name))
             there = grant.namespaces is None or place.namespace in grant.namespaces
             if named and there and grant.condition is None and required.issuperset(grant.selector.requirements):
-                return True
-        return False
+                return grant
+        return None
 
     def explain(self, subject: Subject, verb: str, key: ObjectKey) -> ExplainResponse:
         """Returns the answer to whether a caller may do something, and why."""

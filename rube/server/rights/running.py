@@ -14,10 +14,11 @@ from rube.host import Clock
 from rube.host.network import RESPONSE_BYTES_MAX
 from rube.server.backend import Backend
 from rube.server.encoding import delete_event, update_event, watch_response
+from rube.server.entrance.call import Call, call_of
 from rube.server.filters import ObjectFilter
 from rube.server.rights.gate import Gate
 from rube.server.rights.sight import Sight
-from rube.server.rights.subjects import Context, Subject
+from rube.server.rights.subjects import Context
 from rube.server.scan import scan
 from rube.server.stored_object import labels_of
 from rube.server.watch import Watches
@@ -34,12 +35,12 @@ class PolicyChangedError(Exception):
 class _Running:
     """The sight of a running call, and the wait that ends when that changes."""
 
-    def __init__(self, gate: Gate, clock: Clock, wanted: ObjectFilter, verb: str, subject: Subject) -> None:
+    def __init__(self, gate: Gate, clock: Clock, wanted: ObjectFilter, verb: str, call: Call) -> None:
         self._gate = gate
         self._clock = clock
         self._wanted = wanted
         self._verb = verb
-        self._subject = subject
+        self._call = call
         self._wait: asyncio.Timeout | None = None
         self.changed = False
         self.sight: Sight | None = None
@@ -47,11 +48,11 @@ class _Running:
     def look(self) -> None:
         """Takes the newest policy. Raises PermissionDeniedError, UnauthenticatedError."""
         self.changed = False
-        self.sight = self._gate.sight(self._wanted, self._verb, self._subject)
+        self.sight = self._gate.sight(self._wanted, self._verb, self._call)
 
     def policy_changed(self) -> None:
         """Ends the wait, unless the caller could see everything that it asks for, and still can."""
-        if self.sight is None and self._gate.sees_all(self._wanted, self._verb, self._subject):
+        if self.sight is None and self._gate.sees_all(self._wanted, self._verb, self._call.identity.subject):
             return
         self.changed = True
         if self._wait is not None:
@@ -79,9 +80,10 @@ async def watch(
     """Yields the responses of a watch. When the caller's rights change, an object that it may not see any more is a
     delete, and one that it may see now an update, at the revision that it has reached. Without any right left it ends
     with PermissionDeniedError."""
-    subject = gate.subject_of(context)
+    call = call_of(context)
+    subject = call.identity.subject
     wanted = ObjectFilter.of(request, await backend.types.require((request.type,)))
-    running = _Running(gate, backend.host.clock, wanted, "watch", subject)
+    running = _Running(gate, backend.host.clock, wanted, "watch", call)
     running.look()
     gate.check_resume(request, subject, running.sight)
     async with gate.kept.told(running.policy_changed):

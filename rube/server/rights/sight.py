@@ -9,6 +9,7 @@ from rube.api.errors import PermissionDeniedError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.types import Types
 from rube.server.rights.conditions import Ask
+from rube.server.rights.grants import Grant
 from rube.server.rights.policy import Policy
 from rube.server.rights.subjects import Subject
 from rube.server.stored_object import StoredObject, decode_object, labels_of, spec_field
@@ -20,9 +21,18 @@ Labels = Callable[[], Mapping[str, str]]
 class Sight:
     """One caller's, for one verb, under one policy. Compared by identity: watches of one caller share one."""
 
-    __slots__ = ("_policy", "_subject", "_types", "_verb")
+    __slots__ = ("_note", "_policy", "_subject", "_types", "_verb")
 
-    def __init__(self, policy: Policy, subject: Subject, verb: str, types: Callable[[], Types]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        subject: Subject,
+        verb: str,
+        types: Callable[[], Types],
+        note: Callable[[Grant | None], None] | None = None,
+    ) -> None:
+        """`note` takes each rule that shows an object; None for lists and watches, where they are too many."""
+        self._note = note
         self._policy = policy
         self._subject = subject
         self._verb = verb
@@ -36,7 +46,7 @@ class Sight:
             return False
         if all(grant.condition is None for grant in grants):
             having = labels() if labels is not None else labels_of(record)
-            return any(grant.selector.matches(having) for grant in grants)
+            return self._noted(next((grant for grant in grants if grant.selector.matches(having)), None))
         return self._allows(key, decode_object(record))
 
     def sees_object(self, obj: Object) -> bool:
@@ -54,7 +64,12 @@ class Sight:
 
     def _allows(self, key: ObjectKey, obj: StoredObject) -> bool:
         ask = Ask(self._subject, self._verb, key, self._types().get(key.type), obj)
-        return self._policy.access(self._subject, self._verb, key.type).allows(ask) is not None
+        return self._noted(self._policy.access(self._subject, self._verb, key.type).allows(ask))
+
+    def _noted(self, grant: Grant | None) -> bool:
+        if self._note is not None:
+            self._note(grant)
+        return grant is not None
 
 
 def denied(subject: Subject, verb: str, keys: list[ObjectKey]) -> PermissionDeniedError:

@@ -14,7 +14,7 @@ from rube.api.addresses import is_loopback, split_host_port
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import quoted, suggestion
 from rube.api.well_known import ADMINS
-from rube.transport import peer
+from rube.transport import Peer, peer
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -55,6 +55,15 @@ class Subject(NamedTuple):
         return cls(kind, name, groups)
 
 
+class Identified(NamedTuple):
+    """A caller, and the connection that it is known by."""
+
+    subject: Subject
+    address: str
+    fingerprint: str = ""
+    """The certificate's, or the id of a token."""
+
+
 Identify = Callable[[Context], Subject]
 """Returns the identity that a call's connection proves; `anonymous` if it proves none."""
 
@@ -74,11 +83,10 @@ _PLAIN: Final = {
 }
 
 
-def identify(context: Context, local: PlainAccess, domain: str = "") -> Subject:
-    """Returns the subject of a call's connection: that of its certificate. Without a certificate it is `user/local` if
+def identify(found: Peer, local: PlainAccess, domain: str = "") -> Subject:
+    """Returns the subject of a connection: that of its certificate. Without a certificate it is `user/local` if
     it comes from this machine, with the groups of `local`, and `anonymous` otherwise; a certificate that names none,
     or one of another trust domain than `domain` (empty: any), is `anonymous`, too."""
-    found = peer(context)
     if found.fingerprint:
         if domain and found.domain != domain:
             return Subject(ANONYMOUS, method="certificate")
@@ -114,5 +122,8 @@ class RightsConfig:
     identify: Identify | None = None
     """None: `identify`."""
 
-    def subject_of(self, context: Context) -> Subject:
-        return identify(context, self.local, self.domain) if self.identify is None else self.identify(context)
+    def identified(self, context: Context) -> Identified:
+        """Returns the caller of a call."""
+        found = peer(context)
+        subject = identify(found, self.local, self.domain) if self.identify is None else self.identify(context)
+        return Identified(subject, found.address, found.fingerprint)

@@ -43,4 +43,4 @@ def test_a_caller_is_of_the_domain_of_the_servers_certificate(
     cert.write_bytes(issue(own))
     config = rights_config("deny", ChannelTls(cert=str(cert)))
     call = Call(f"spiffe://{caller}/member/x", issue(caller))
-    assert str(config.subject_of(cast(Any, call))) == subject
+    assert str(config.identified(cast(Any, call)).subject) == subject
