@@ -30,6 +30,7 @@ from rube.api.well_known import (
     requested_move,
     silent_since,
 )
+from rube.controllers.cluster.types import node_key
 from rube.controllers.contract import Input, View
 
 GRACE_S = 5.0
@@ -188,7 +189,8 @@ def _nodes_for(key: ObjectKey, unit: Object | None, view: View) -> Iterable[Obje
     here = bound_node(unit.metadata)
     if not here:
         return _least_loaded(view, "")
-    own = [obj for obj in view.list(NODE_TYPE) if obj.metadata.name == here]
+    node = view.get(node_key(here))
+    own = [] if node is None else [node]
     stays = unit.spec.value == b"" and MOVE_ANNOTATION not in unit.metadata.annotations
     return own if stays else [*own, *_least_loaded(view, here)]
 

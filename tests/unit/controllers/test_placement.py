@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -285,3 +286,20 @@ def test_why_a_unit_waits_is_told_as_long_as_it_does() -> None:
     assert (list(again.calls), list(again.events)) == ([], [event])
     (missing,) = decide(unit("x")).events
     assert missing.reason == "NodeMissing"
+
+
+class NamedOnly(FakeCache):
+    """A view of which objects can be asked for by name alone."""
+
+    def list(self, type_name: str) -> Sequence[Object]:
+        raise AssertionError(f"all objects of {type_name} are looked at")
+
+
+def test_a_decision_about_a_bound_unit_looks_at_no_other_node() -> None:
+    view = NamedOnly()
+    view.objects = {key_of(each): each for each in (node("a"), node("b"))}
+    select = Placement().inputs[0].select
+    bound = unit("a")
+    assert [obj.metadata.name for obj in select(key_of(bound), Placement().transform(bound), view)] == ["a"]
+    gone = unit("c")
+    assert list(select(key_of(gone), Placement().transform(gone), view)) == []
