@@ -15,7 +15,7 @@ GRPC_PROTOS := rube/api.proto rube/api/auth.proto rube/api/nodes.proto rube/grou
 # The options of rules (buf.validate), which users' files import too.
 INCLUDE := rube/api/types/include
 
-.PHONY: help demo test up check docs unit compare-pythons unit-newest unit-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims bench bench-stores wheel deb proto proto-check clean
+.PHONY: help demo test up check docs unit compare-pythons unit-newest unit-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims conformance-protovalidate bench bench-stores wheel deb proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -92,6 +92,17 @@ campaign-sims: $(READY) ## every scenario under many seeds: make campaign-sims S
 	@failed=0; for scenario in scenarios/*.yaml; do for ties in "" --tie-break; do \
 	  $(BIN)/rube sim "$$scenario" --seeds $(or $(SEEDS),200) --seed $(or $(FIRST),1000) $$ties || failed=1; \
 	done; done; exit $$failed
+
+# Types that a push refuses fail their cases: predefined rules, rules that depend on the time, a field that there is not.
+PROTOVALIDATE ?= protovalidate-conformance
+REFUSED := is not known here|depends on the time|reads `now`|no_such_field
+conformance-protovalidate: $(READY) ## protovalidate's own suite of rules; needs its runner, which go installs
+	@command -v "$(PROTOVALIDATE)" >/dev/null || { echo "$(PROTOVALIDATE) is not there: git clone \
+	https://github.com/bufbuild/protovalidate && cd protovalidate/tools && go install ./protovalidate-conformance, \
+	then PROTOVALIDATE=~/go/bin/protovalidate-conformance make conformance-protovalidate" >&2; exit 1; }
+	@"$(PROTOVALIDATE)" --timeout 300s $(BIN)/python tests/protovalidate_cases.py 2>$(VENV)/protovalidate.log; \
+	  tail -n 1 $(VENV)/protovalidate.log; grep -q 'passed: [1-9]' $(VENV)/protovalidate.log && \
+	  ! grep -A 1 'got:' $(VENV)/protovalidate.log | grep 'got:' | grep -vE '$(REFUSED)'
 
 bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); docs/explanation/benchmarks.md holds a run
 	$(BIN)/python -m bench.run
