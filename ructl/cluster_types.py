@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time  # noqa: TID251 (a command has no host)
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import TYPE_TYPE, ObjectKey, is_name_of, type_of
 from rube.api.types import BUILTIN, Kind, Types
 from rube.api.unknown_fields import unknown_fields
+from ructl.durations import monotonic_s
 
 if TYPE_CHECKING:
     from google.protobuf.any_pb2 import Any as AnyMessage
@@ -126,7 +126,7 @@ class ClusterTypes(Types):
 
         For fields that this does not explain, a type is read again after AGAIN_S at the earliest.
         """
-        now_s = time.monotonic()
+        now_s = monotonic_s()
         lacking = {lack for each in packed for lack in self._lacking(each)}
         new = {lack for lack in lacking if now_s >= self._again_s.get(lack, now_s)}
         for name in sorted({name for name, _, _ in new}):

@@ -20,6 +20,7 @@ from rube.api.errors import (
 )
 from rube.api.keys import ObjectKey
 from rube.api.times import NS_PER_S
+from ructl.ground import given_ground, randomness
 from ructl.options import Target
 from ructl.places import hint_of_type_word, short_name
 from ructl.query import Query
@@ -51,7 +52,7 @@ if TYPE_CHECKING:  # gRPC is loaded by a command that calls a server, and by no 
         WatchResponse,
     )
     from rube.client import Client
-    from rube.host import Engine
+    from rube.host import Engine, Host
     from rube.transport.errors import Pairs
 
 # Past this age, stderr tells the age of a relay's answer.
@@ -200,11 +201,9 @@ class Connection:
 
         if len(self.target.endpoints) == 1 or is_conditional(request):
             return request
-        from rube.host import RealRandomness
-
         named = type(request)()
         named.CopyFrom(request)
-        named.request_id = RealRandomness().uid()
+        named.request_id = randomness().uid()
         return named
 
     async def _answer(self, answer: Awaitable[T]) -> T:
@@ -217,6 +216,8 @@ class Connection:
 def ask(target: Target, main: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
     """Does what `run` does, in half of the time, for a `main` that waits for nothing but answers: it neither sleeps nor
     watches."""
+    if given_ground() is not None:
+        return run(target, main)
     from rube.client.blocking import BlockingClient
 
     try:
@@ -235,17 +236,11 @@ def run(target: Target, main: Callable[[Connection], Coroutine[Any, Any, T]]) ->
     import asyncio
 
     from rube.client import Client, ClientConfig
-    from rube.host import Host, RealClock, RealRandomness
-    from rube.transport import GrpcNetwork
+
+    ground = given_ground()
+    host = _this_machine(target) if ground is None else ground.host
 
     async def connected() -> T:
-        host = Host(
-            name="ructl",
-            clock=RealClock(),
-            network=GrpcNetwork(tls=target.tls),
-            storage=_NoStorage(),
-            random=RealRandomness(),
-        )
         # Repeating what never reached one server is for the next one; a user sees an error sooner than the last try.
         config = ClientConfig(
             deadline_s=target.timeout_s, attempt_s_max=target.timeout_s, retries_max=len(target.endpoints) - 1
@@ -254,9 +249,17 @@ def run(target: Target, main: Callable[[Connection], Coroutine[Any, Any, T]]) ->
             return await main(Connection(client, target))
 
     try:
-        return asyncio.run(connected())
+        return asyncio.run(connected()) if ground is None else ground.run(connected)
     except RubeError as error:
         raise click.ClickException(one_line(error)) from error
+
+
+def _this_machine(target: Target) -> Host:
+    from rube.host import Host, RealClock, RealRandomness
+    from rube.transport import GrpcNetwork
+
+    network = GrpcNetwork(tls=target.tls)
+    return Host(name="ructl", clock=RealClock(), network=network, storage=_NoStorage(), random=RealRandomness())
 
 
 def one_line(error: RubeError) -> str:

@@ -8,6 +8,8 @@ from typing import Final
 
 import click
 
+from ructl.ground import given_ground
+
 _UNITS_S: Final = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|min|s|m|h|d|)")
 
@@ -35,4 +37,11 @@ class Duration(click.ParamType[float]):
 
 def now_ns() -> int:
     """Returns the time, as `rube.host.RealClock` does, which would load an event loop."""
-    return time.time_ns()
+    ground = given_ground()
+    return time.time_ns() if ground is None else ground.host.clock.now_ns()
+
+
+def monotonic_s() -> float:
+    """Returns a time that only grows, from some moment on."""
+    ground = given_ground()
+    return time.monotonic() if ground is None else ground.host.clock.monotonic_ns() / 1e9

@@ -23,9 +23,9 @@ from rube.api.errors import (
 from rube.api.keys import ObjectKey
 from rube.client import Batch, CacheState, ObjectCache
 from rube.console.streams import forget_stdout, stdout_is_pipe
-from rube.host import RealRandomness
 from rube.host.backoff import Backoff
 from ructl.connection import Connection, one_line
+from ructl.ground import given_ground, randomness
 from ructl.output import place
 from ructl.query import Query
 
@@ -45,9 +45,7 @@ class Follower:
         self._cache = ObjectCache(CacheState())
         self._connected = False
         self._lost = False
-        self._backoff = Backoff(
-            RealRandomness().stream("ructl"), initial_s=RETRY_DELAY_S_INITIAL, max_s=RETRY_DELAY_S_MAX
-        )
+        self._backoff = Backoff(randomness().stream("ructl"), initial_s=RETRY_DELAY_S_INITIAL, max_s=RETRY_DELAY_S_MAX)
 
     def objects(self) -> list[Object]:
         """Returns the matching objects, by key, as of the last batch."""
@@ -130,6 +128,12 @@ async def until_done(connection: Connection, key: ObjectKey, lack: Callable[[Obj
 
 async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
     """Awaits `work` until a signal, or until the output's reader is gone."""
+    if (ground := given_ground()) is not None:
+        try:
+            async with asyncio.timeout(ground.stop_after_s):
+                await work
+        except TimeoutError:
+            return
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

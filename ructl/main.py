@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -14,6 +14,9 @@ from rube import __version__
 from rube.console import EXIT_ERROR, LazyCommand, LazyGroup, run_command
 from rube.console import main as run_program
 from ructl.options import connection_options
+
+if TYPE_CHECKING:
+    from ructl.ground import Ground
 
 _COMMANDS = {
     "apply": LazyCommand("ructl.apply", "command", "Make objects what files say, beside what others own in them."),
@@ -81,12 +84,12 @@ def main() -> NoReturn:
     os._exit(code)  # a client has nothing to put away, and to take its modules apart costs a fifth of a call
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Runs the command with these arguments; returns the exit code."""
+def run(arguments: Sequence[str], ground: Ground | None = None) -> int:
+    """Runs the command with these arguments, on this machine or on `ground`; returns the exit code."""
     from ructl.cluster_types import TYPES
 
     TYPES.forget()
-    return run_command(ructl, "ructl", arguments)
+    return run_command(ructl, "ructl", arguments, ground)
 
 
 if __name__ == "__main__":

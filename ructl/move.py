@@ -10,11 +10,11 @@ from rube.api import Node, NodeStatus, Object, UnitStatus
 from rube.api.errors import FailedPreconditionError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, NODE_TYPE, UNIT_TYPE, bound_node, move_request
-from rube.host import RealRandomness
 from ructl.completion import complete_namespaces, complete_nodes, complete_units
 from ructl.connection import Connection, run
 from ructl.edit import edit
 from ructl.following import until_done
+from ructl.ground import randomness
 from ructl.options import dry_run_option, fixed_type_option, server_options, server_target, within_option
 from ructl.output import place
 from ructl.query import Query, parse_query
@@ -152,7 +152,7 @@ def _ask(put: Object, wanted: _Move) -> bool:
         raise FailedPreconditionError(
             f"{place(put.metadata)} has no node yet: placement gives it one; --force binds it to a node of yours"
         )
-    put.metadata.annotations[MOVE_ANNOTATION] = move_request(wanted.node, RealRandomness().uid())
+    put.metadata.annotations[MOVE_ANNOTATION] = move_request(wanted.node, randomness().uid())
     return True
 
 

@@ -8,11 +8,12 @@ from rube.api import Metadata, Object, Unit, UnitStatus
 from rube.api.errors import FailedPreconditionError
 from rube.api.keys import key_of
 from rube.api.well_known import RESTART_ANNOTATION, UNIT_TYPE, bound_node
-from rube.host import RealClock, RealRandomness
 from ructl.completion import complete_labels, complete_namespaces, complete_units
 from ructl.connection import Connection, run
+from ructl.durations import now_ns
 from ructl.edit import edit
 from ructl.following import until_done
+from ructl.ground import randomness
 from ructl.options import dry_run_option, fixed_type_option, server_options, server_target, within_option
 from ructl.output import place, tell
 from ructl.query import Query, parse_query
@@ -93,10 +94,10 @@ def _check(obj: Object) -> None:
 
 def _new_request() -> str:
     """A value that no other request has; people can see when it was made."""
-    seconds = RealClock().now_ns() // 1_000_000_000
+    seconds = now_ns() // 1_000_000_000
     stamp = Metadata()
     stamp.create_time.FromSeconds(seconds)
-    return f"{stamp.create_time.ToJsonString()}#{RealRandomness().uid()}"
+    return f"{stamp.create_time.ToJsonString()}#{randomness().uid()}"
 
 
 def _ask(obj: Object, request: str) -> bool:

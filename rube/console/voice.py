@@ -25,15 +25,15 @@ def main(command: click.Command, name: str) -> NoReturn:
     sys.exit(run_command(command, name, sys.argv[1:]))
 
 
-def run_command(command: click.Command, name: str, arguments: Sequence[str]) -> int:
-    """Runs the command with these arguments; returns the exit code. Errors are one line on stderr.
+def run_command(command: click.Command, name: str, arguments: Sequence[str], obj: object = None) -> int:
+    """Runs the command with these arguments; returns the exit code. Errors are one line on stderr. `obj` is Click's.
 
     A closed output (`… | head`) ends it without an error.
     """
     use_utf8()
     stdout = sys.stdout
     try:
-        code = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
+        code = command.main(args=list(arguments), prog_name=name, standalone_mode=False, obj=obj)
         sys.stdout.flush()
     except NoArgsIsHelpError as error:
         error.show()

@@ -15,6 +15,7 @@ REPEATED = {
     "Backend": "what a server's verbs use; a kind of store",
     "Call": "a call of a function in CEL; a call of gRPC",
     "Change": "a change of one object, as the store and as a client's cache see it",
+    "Cluster": "of a script of Raft's; the simulated one of a user's test",
     "Comparison": "of two versions of a type; of two programs under the same seeds",
     "Connection": "to a SQLite file; to a server",
     "Copy": "of a cluster's objects, as a relay has it; of an object on a node's disk, in the judges' records",

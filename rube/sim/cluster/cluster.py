@@ -28,6 +28,7 @@ from rube.api.keys import key_of
 from rube.api.well_known import UNIT_TYPE
 from rube.controllers.contract import Controller
 from rube.controllers.nodes import Maker
+from rube.host import Host
 from rube.sim.cluster import convergence
 from rube.sim.cluster.commit_log import CommitLog
 from rube.sim.cluster.controller_group import ControllerMemberProgram
@@ -270,6 +271,11 @@ class SimCluster:
             await act(self._user(name, machine))
 
         machine.host.spawn(name, main)
+
+    def ports_of_client(self, name: str) -> Host:
+        """Returns the ports of a user's own client, on a machine that never fails; what it asks is judged."""
+        network = SimNetwork(self.fabric, self.world.observer, tap=self._wire(name, user=True))
+        return replace(self._desk.ports, network=network)
 
     # Units on their machines, and other things
 

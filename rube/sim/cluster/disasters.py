@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rube.host import Host
 from rube.sim.cluster.backups import Shelf, fill, put_back
 from rube.sim.cluster.daemons import ApiserverProgram
 from rube.sim.cluster.faults import Faults
@@ -93,6 +94,12 @@ class Disasters:
 
         self._start("replace", main)
 
+    async def until_all_vote(self, ports: Host) -> None:
+        """Returns once all apiservers that are members of a replicated group have come and vote; asks by `ports`."""
+        for name, program in self.apiservers.items():
+            if parse_store_url(program.store_url).is_member:
+                await self._operator(ports).until_votes(name)
+
     def transfer(self, host: str) -> None:
         """An operator asks that the member on that host lead."""
 
@@ -135,10 +142,10 @@ class Disasters:
 
     # Inside
 
-    def _operator(self) -> Operator:
+    def _operator(self, ports: Host | None = None) -> Operator:
         urls = [parse_store_url(program.store_url) for program in self.apiservers.values()]
         members = [(url.option("name"), _address(url.option("name"), url.option("listen"))) for url in urls]
-        return Operator(self.desk().ports, members)
+        return Operator(ports or self.desk().ports, members)
 
     def _start(self, what: str, main: Main, host: str = "") -> None:
         self._tasks += 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
-from rube.api import WatchRequest
+from rube.api import Object, WatchRequest
 from rube.api.well_known import UNIT_TYPE
 from rube.controllers.cluster.catalog import make_controllers
+from rube.controllers.contract import Controller
 from rube.controllers.nodes import node_makers
 from rube.sim.cluster.cluster import ClusterConfig, SimCluster
 from rube.sim.cluster.error_log import errors_counted
@@ -52,9 +53,11 @@ class Simulation:
         tie_break: bool = False,
         records_max: int | None = RECORDS_MAX,
         narrated: bool = False,
+        own: Callable[[], Sequence[Controller]] = tuple,
     ) -> None:
         """`tie_break`: the seed orders tasks that are ready at one instant. `records_max`: see `Trace`. `narrated`: the
-        records say in words what is sent, and to where; the run and its digest stay the same."""
+        records say in words what is sent, and to where; the run and its digest stay the same. `own` makes controllers
+        beside those that the scenario names."""
         self._loaded = loaded
         self._scenario = loaded.scenario
         self.seed = loaded.scenario.seed if seed is None else seed
@@ -65,6 +68,7 @@ class Simulation:
         self._goes_on: Callable[[int], bool] = lambda now_ns: True
         self._stopped = False
         self._sample_at_ns = 0
+        self._own = own
 
     def __enter__(self) -> Simulation:
         return self
@@ -96,18 +100,30 @@ class Simulation:
             self.cluster.conclude()
         return self._result([event for event in events if event.text and event.at_ns <= history.end_ns])
 
-    def build(self) -> None:
-        """Puts the cluster together, before anything happens; `run` does it."""
+    def schedule(self, tell: Callable[[str], None]) -> None:
+        """Lets the steps and faults happen at their times, whoever drives the world, in the place of `run`. `tell` gets
+        each as it happens."""
+        for event in sorted(self._events(), key=lambda event: event.at_ns):
+
+            def happen(event: Event = event) -> None:
+                tell(event.text)
+                event.act()
+
+            if not event.looks:
+                self.world.loop.after_ns(event.at_ns, self.world.outside, happen)
+
+    def build(self, types: Sequence[Object] = ()) -> None:
+        """Puts the cluster together, before anything happens; `run` does it. `types` are more that will be pushed."""
         cluster = self._scenario.cluster
-        self.cluster.history.messages.update(messages_of([*self._loaded.types, *self._loaded.brought]))
+        self.cluster.history.messages.update(messages_of([*self._loaded.types, *self._loaded.brought, *types]))
         if members := etcd_members(cluster):
             self.cluster.add_etcd(members, log_entries_kept=cluster.etcd.log_entries_kept)
         replicas = controller_replicas(cluster)
         for apiserver in cluster.apiservers:
-            own = None if replicas else make_controllers(cluster.controllers)
+            own = None if replicas else self._controllers()
             self.cluster.add_apiserver(apiserver.name, store=apiserver.store, controllers=own)
         if replicas:
-            self.cluster.add_controllers(replicas, [make_controllers(cluster.controllers) for _ in replicas])
+            self.cluster.add_controllers(replicas, [self._controllers() for _ in replicas])
         relays = cluster.relays
         for name in relay_names(cluster):
             self.cluster.add_relay(
@@ -125,6 +141,9 @@ class Simulation:
         for name in observer_names(self._scenario):
             self.cluster.add_observer(name, filters)
             filters = []
+
+    def _controllers(self) -> list[Controller]:
+        return [*make_controllers(self._scenario.cluster.controllers), *self._own()]
 
     def _run_to(self, at_ns: int) -> None:
         """Lets time pass; after the last step and fault it samples the problems."""
