@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,8 +16,23 @@ SEED_END = 2**64
 SEEDS_MAX = 10**9
 
 
+class _SimCommand(click.Command):
+    """`rube sim SCENARIO`, and `rube sim diff A B`, which is no scenario."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] != ["diff"]:
+            return super().make_context(info_name, args, parent, **extra)
+        from rube.cli.sim_diff import diff
+
+        return diff.make_context(f"{info_name} diff", args[1:], parent, **extra)
+
+
 @click.command(
-    epilog="Exit codes: 0 every check holds, 1 a check is violated, 2 wrong usage or a scenario that cannot be run, "
+    cls=_SimCommand,
+    epilog="rube sim diff A B compares two runs. "
+    "Exit codes: 0 every check holds, 1 a check is violated, 2 wrong usage or a scenario that cannot be run, "
     "130 stopped by Ctrl-C.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -64,7 +64,7 @@ def run_one(loaded: LoadedScenario, one: OneRun, work: Callable[[LoadedScenario,
 
 
 def shrink_one(loaded: LoadedScenario, one: OneRun) -> int:
-    with _logging([]), ProgressBar(f"rube sim {loaded.scenario.name} --shrink", "runs") as bar:
+    with logs_to([]), ProgressBar(f"rube sim {loaded.scenario.name} --shrink", "runs") as bar:
         shrunk = shrink_run(loaded, one.seed, tie_break=one.tie_break, told=lambda runs: bar.update(runs, 0))
     repeat = repeat_command(loaded.arguments, one.seed, tie_break=one.tie_break)
     tie = " --tie-break" if one.tie_break else ""
@@ -95,7 +95,7 @@ def simulate_one(loaded: LoadedScenario, one: OneRun) -> int:
     told = one.trace is not None or one.html is not None or one.perfetto is not None
     with (
         _outputs(one.log, one.verbose) as streams,
-        _logging(streams) as stamp,
+        logs_to(streams) as stamp,
         Simulation(
             loaded, seed=one.seed, tie_break=one.tie_break, records_max=None if told else 0, narrated=told
         ) as simulation,
@@ -188,7 +188,7 @@ class _VirtualTime(logging.Filter):
 
 
 @contextmanager
-def _logging(streams: list[TextIO]) -> Iterator[_VirtualTime]:
+def logs_to(streams: list[TextIO]) -> Iterator[_VirtualTime]:
     """Sends log lines to the streams alone, with virtual time, for a while."""
     root = logging.getLogger()
     before, level = root.handlers, root.level

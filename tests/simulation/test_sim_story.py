@@ -112,3 +112,22 @@ def test_a_perfetto_trace_has_what_its_format_asks_for(told: tuple[Path, Path, s
     assert set(arrows.values()) == {1}
     assert {number for ph, number in arrows if ph == "s"} == {number for ph, number in arrows if ph == "f"}
     assert [event["name"] for event in events if event.get("cat") == "check"] == ["violated: unit"]
+
+
+def test_the_report_of_a_failing_run_has_the_violation_among_what_happened(told: tuple[Path, Path, str]) -> None:
+    happened = told[2].partition("what happened:")[2].partition("checks:")[0].splitlines()
+    place = next(at for at, line in enumerate(happened) if "20.000s  ✗ unit: default/web-1 is inactive" in line)
+    assert "worker-1 loses power" in "\n".join(happened[:place])
+    assert any("… " in line and "more" in line for line in happened), "long timelines are cut"
+
+
+def test_two_runs_are_told_apart_by_their_first_difference(tmp_path: Path) -> None:
+    scenario, setting = "scenarios/partition.yaml", "faults[0].for=35s"
+    for name, settings in (("one", []), ("other", ["--set", setting])):
+        sim(scenario, *settings, "--trace", tmp_path / name)
+    files = sim("diff", tmp_path / "one", tmp_path / "other")
+    runs = sim("diff", scenario, f"{scenario}@1", "--against", setting)
+    assert files.exit_code == runs.exit_code == 1
+    assert "60.000000000s worker-2: rejoin worker-2" in files.stdout.splitlines()[5]
+    assert files.stdout.splitlines()[8:] == runs.stdout.splitlines()[8:], "a trace on disk tells as much as a run"
+    assert sim("diff", tmp_path / "one", f"{scenario}@1").exit_code == 0

@@ -53,7 +53,7 @@ from rube.sim.judges.refused import refused
 from rube.sim.judges.rest import RefusalSummary, comes_to_rest, summarize_refusals
 from rube.sim.judges.stored import contents
 from rube.sim.judges.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
-from rube.sim.judges.verdict import Verdict, many, time_text
+from rube.sim.judges.verdict import Verdict, many, time_in, time_text
 from rube.sim.judges.views import views
 from rube.sim.judges.watches import watch_promises
 from rube.sim.judges.writes import acknowledged_writes, revisions_monotonic
@@ -123,6 +123,7 @@ __all__ = [
     "status_reported",
     "summarize_latency",
     "summarize_refusals",
+    "time_in",
     "time_text",
     "unit_state",
     "views",

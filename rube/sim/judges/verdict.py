@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from rube.api.times import NS_PER_MS, NS_PER_S
+
 OFFENDING_MAX = 8
+_TIME = re.compile(r"(?<![\w.])(\d+)\.(\d{3})s\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +51,9 @@ def many(count: int, noun: str) -> str:
 def time_text(time_ns: int) -> str:
     """Virtual time as reports show it: `42.318s`."""
     return f"{time_ns / 1e9:.3f}s"
+
+
+def time_in(line: str) -> int | None:
+    """The first time that a line of a report names, as `time_text` writes it; None: it names none."""
+    found = _TIME.search(line)
+    return None if found is None else int(found.group(1)) * NS_PER_S + int(found.group(2)) * NS_PER_MS

@@ -6,8 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 
 from rube.api.times import NS_PER_S
-from rube.sim.judges import LatencySummary, Verdict, many, time_text
+from rube.sim.judges import LatencySummary, Verdict, many, time_in, time_text
 from rube.sim.report.result import Counts, Result, repeat_command
+
+TIMELINE_LINES_MAX = 24
+"""A failing run's timeline of more lines is cut to the first ones, and those around the first violation."""
+TIMELINE_HEAD, TIMELINE_BEFORE, TIMELINE_AFTER = 3, 10, 4
 
 
 def render_text(result: Result, *, arguments: str, wall_s: float) -> str:
@@ -32,7 +36,7 @@ def _lines(result: Result, arguments: str, wall_s: float) -> Iterator[str]:
     )
     yield ""
     yield "what happened:"
-    yield from (f"  {time_text(at_ns):>9}  {text}" for at_ns, text in result.events)
+    yield from _timeline(result)
     yield ""
     yield "checks:"
     for verdict in result.verdicts:
@@ -59,6 +63,33 @@ def _lines(result: Result, arguments: str, wall_s: float) -> Iterator[str]:
     )
     yield f"trace sha256: {result.trace_sha256}"
     yield f"repeat: {repeat_command(arguments, result.seed, tie_break=result.tie_break)}"
+
+
+def _timeline(result: Result) -> Iterator[str]:
+    """Yields steps, faults and leaders, with the violated checks among them. A failing run's many lines are cut to
+    the first ones and those around the first violation."""
+    seen = [(time_in(line), one.check, line) for one in result.verdicts for line in one.offending[:1]]
+    violations = sorted(
+        (at_ns, f"✗ {check}: {line.removeprefix(f'{time_text(at_ns)} ')}")
+        for at_ns, check, line in seen
+        if at_ns is not None
+    )
+    told = sorted([*result.events, *violations], key=lambda one: one[0])
+    lines = [f"  {time_text(at_ns):>9}  {text}" for at_ns, text in told]
+    if not violations or len(lines) <= TIMELINE_LINES_MAX:
+        yield from lines
+        return
+    first = told.index(violations[0])
+    begin = max(TIMELINE_HEAD, first - TIMELINE_BEFORE)
+    end = first + TIMELINE_AFTER
+    later = [line for line, one in zip(lines[end:], told[end:], strict=True) if one in violations]
+    yield from lines[:TIMELINE_HEAD]
+    if begin > TIMELINE_HEAD:
+        yield f"  {'…':>9}  {begin - TIMELINE_HEAD} more steps and faults: --json or --html FILE has all of them"
+    yield from lines[begin:end]
+    if len(lines) - end > len(later):
+        yield f"  {'…':>9}  {len(lines) - end - len(later)} more"
+    yield from later
 
 
 def _mark(verdict: Verdict) -> str:

@@ -95,6 +95,9 @@ def _keys(message: Message, depth: int) -> Iterator[str]:
         found = _TYPE.search((message.spec or message.status).type_url)  # type: ignore[attr-defined]
         yield f"{found.group(1) if found else 'Object'}/{metadata.namespace}/{metadata.name}"
         return
+    if name == "api.Metadata":
+        yield f"{message.namespace}/{message.name}"  # type: ignore[attr-defined]
+        return
     if name == "api.Key":
         found = _TYPE.search(message.type)  # type: ignore[attr-defined]
         yield f"{found.group(1) if found else ''}/{message.namespace}/{message.name}"  # type: ignore[attr-defined]
@@ -118,13 +121,24 @@ def _figures(message: Message) -> str:
     if message.DESCRIPTOR.full_name == "api.WatchResponse":
         return "bookmark"
     plain = [
-        f"{field.name}={str(value)[:24]}"
+        _figure(field, value)
         for field, value in message.ListFields()
         if field.type not in (FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_BYTES)
         and not field.is_repeated
         and field.name not in _UNTOLD
     ]
+    for field, value in message.ListFields():
+        if not plain and field.type == FieldDescriptor.TYPE_MESSAGE and field.is_repeated and not _is_map(field):
+            more = f" and {len(value) - 1} more" if len(value) > 1 else ""
+            return _figures(value[0]) + more
     return " ".join(plain[:_FIGURES_MAX])
+
+
+def _figure(field: FieldDescriptor, value: Any) -> str:
+    if field.enum_type is None:
+        return f"{field.name}={str(value)[:24]}"
+    named = field.enum_type.values_by_number.get(value)
+    return named.name if named else f"{field.name}={value}"
 
 
 def _revision(message: Message) -> str:

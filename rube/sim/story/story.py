@@ -6,13 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rube.api.times import NS_PER_S
-from rube.sim.judges import GroupHistory, History, Verdict
+from rube.sim.judges import GroupHistory, History, Verdict, time_in
 from rube.sim.report import Result
 from rube.sim.story.happenings import Band, Happenings, UnitSpan, bands, happenings, unit_spans
 from rube.sim.world.kernel.trace import TraceRecord
 
-_TIME = re.compile(r"(?<![\w.])(\d+\.\d{3})s\b")
 _OBJECT = re.compile(r"\b[\w-]+/[\w.-]+(?:/[\w.-]+)?")
 
 
@@ -89,8 +87,8 @@ def pins(verdicts: Sequence[Verdict], hosts: Sequence[str], end_ns: int) -> list
         if verdict.passed:
             continue
         line = verdict.offending[0] if verdict.offending else verdict.text
-        time = _TIME.search(line)
-        at_ns = round(float(time.group(1)) * NS_PER_S) if time else end_ns
+        time_ns = time_in(line)
+        at_ns = end_ns if time_ns is None else time_ns
         names = [name for name in hosts if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", line)]
         host = min(names, key=line.index, default="")
         objects = tuple(dict.fromkeys("/".join(key.split("/")[-2:]) for key in _OBJECT.findall(line)))
