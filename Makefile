@@ -15,7 +15,7 @@ GRPC_PROTOS := rube/api.proto rube/api/auth.proto rube/api/nodes.proto rube/grou
 # The options of rules (buf.validate), which users' files import too.
 INCLUDE := rube/api/types/include
 
-.PHONY: help demo test up check docs unit compare-pythons unit-newest unit-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims conformance-protovalidate bench bench-stores wheel deb proto proto-check clean
+.PHONY: help demo test up check docs unit compare-pythons unit-newest unit-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims conformance-protovalidate bench bench-stores wheel deb proto rust rust-modules proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -136,6 +136,18 @@ $(TOOLS)/.ready: Makefile | $(READY)
 
 proto: $(TOOLS)/.ready ## generate the protobuf code anew
 	$(call GENERATE,.)
+
+# Equal sources give equal modules, wherever they are built: paths of this machine are not in them.
+RUST_FLAGS = --remap-path-prefix=$(CURDIR)=/rube \
+  $(foreach crates,$(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*),--remap-path-prefix=$(crates)=/crates)
+rust: ## the messages and the WebAssembly modules of the controllers in Rust anew; needs rustup
+	cargo run --quiet --package generate . sdk/rust/rube-controller/src/messages
+	$(MAKE) --no-print-directory rust-modules
+
+rust-modules:
+	cargo fetch --quiet
+	RUSTFLAGS="$(RUST_FLAGS)" cargo build --quiet --release --package agents --target wasm32-unknown-unknown --target-dir target
+	install -m 644 target/wasm32-unknown-unknown/release/agents.wasm examples/03-own-controller
 
 proto-check: $(TOOLS)/.ready
 	@rm -rf $(VENV)/proto && mkdir -p $(VENV)/proto

@@ -9,6 +9,7 @@ from docs.generator.page import Page, fenced
 
 _ROOT = Path(__file__).parents[2]
 _LANGUAGES = {".py": "python", ".yaml": "yaml"}
+_BINARY = {".wasm"}
 _SHOWN_LINES_MAX = 150
 
 
@@ -27,7 +28,7 @@ def _example(readme: Path) -> Page:
     page = _page(str(readme.relative_to(_ROOT)))
     parts = [page.text.rstrip()]
     for path in sorted(readme.parent.iterdir()):
-        if path.is_file() and path != readme:
+        if path.is_file() and path != readme and path.suffix not in _BINARY:
             lines = path.read_text().splitlines()
             more = ["…"] if len(lines) > _SHOWN_LINES_MAX else []
             shown = "\n".join([*lines[:_SHOWN_LINES_MAX], *more])

@@ -5,20 +5,21 @@ from __future__ import annotations
 import pytest
 
 from rube.shipped import shipped_directory
-from rube.sim.scenario import ScenarioError, Simulation, load, load_text
+from rube.sim.scenario import ScenarioError, Simulation, load_text
 
 EXAMPLE = shipped_directory("examples") / "03-own-controller"
 
 
-def test_the_example_scenario_holds_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_scenario_holds_and_repeats_in_python_and_in_rust(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLE))
+    text = (EXAMPLE / "agents.yaml").read_text()
     hashes = []
-    for _ in range(2):
-        with Simulation(load(str(EXAMPLE / "agents.yaml"))) as simulation:
+    for name in ("agents:Agents", "agents:Agents", "agents.wasm"):
+        with Simulation(load_text(text.replace("agents:Agents", name), "agents.yaml")) as simulation:
             result = simulation.run()
         assert result.passed, result.verdicts
         hashes.append(result.trace_sha256)
-    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 1
 
 
 @pytest.mark.parametrize(

@@ -37,15 +37,29 @@ def make_controllers(names: Sequence[str], *, event_ttl_s: float = EVENT_TTL_S) 
 
 def make_controller(name: str) -> Controller:
     """Returns a built-in controller; or `package.module:Name`, or what an installed package's entry point names, itself
-    or the result of calling it without arguments.
+    or the result of calling it without arguments; or the WebAssembly module `path.wasm` (rube.controllers.wasm).
 
     Raises InvalidArgumentError that says what is missing: the module, the name in it, or a part of a controller.
     """
     if (make := CLUSTER_CONTROLLERS.get(name)) is not None:
         return make()
-    made = _made(name, find(name, CONTROLLERS, CLUSTER_CONTROLLERS))
+    made = _module(name) if _is_module(name) else _made(name, find(name, CONTROLLERS, CLUSTER_CONTROLLERS))
     _check(name, made)
     return made
+
+
+def _is_module(name: str) -> bool:
+    return name.partition("?")[0].endswith(".wasm")
+
+
+def _module(name: str) -> Controller:
+    try:
+        from rube.controllers.wasm.controller import wasm_controller
+    except ModuleNotFoundError as error:
+        raise InvalidArgumentError(
+            f"controller {name!r} is WebAssembly: pip install 'rube-plane[wasm]'", field="controllers"
+        ) from error
+    return wasm_controller(name)
 
 
 def check_distinct(controllers: Sequence[Controller]) -> None:
