@@ -22,6 +22,12 @@ TIMEOUT_S_DEFAULT: Final = 10.0
 _CONTEXT_KEY: Final = "ructl.context"
 _TLS_KEY: Final = "ructl.tls"
 
+_TLS_FILES: Final = {
+    "ca": "The CA of the server, instead of the one in --tls.",
+    "cert": "Your certificate, instead of the one in --tls.",
+    "key": "Its key, instead of the one in --tls.",
+}
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -70,6 +76,10 @@ def _server_options(command: Callable[..., Any]) -> Callable[..., Any]:
             expose_value=False,
             callback=_remember_tls,
             help="Speak mutual TLS with ca.pem, cert.pem and key.pem in there.  [env: RUBE_TLS; or the context's]",
+        ),
+        *(
+            click.option(f"--tls-{name}", metavar="FILE", expose_value=False, callback=_remember_file, help=text)
+            for name, text in _TLS_FILES.items()
         ),
         click.option(
             "--timeout",
@@ -151,13 +161,19 @@ def target(server: str | None, node_socket: str | None, timeout_s: float | None)
 
 
 def _given_tls(context: click.Context) -> ChannelTls | None:
-    """Those of --tls, or of RUBE_TLS."""
+    """Those of --tls, or of RUBE_TLS, with those of --tls-ca, --tls-cert and --tls-key."""
     directory = context.meta.get(_TLS_KEY) or os.environ.get("RUBE_TLS")
-    if not directory:
+    files = {name: context.meta[f"{_TLS_KEY}.{name}"] for name in _TLS_FILES if f"{_TLS_KEY}.{name}" in context.meta}
+    if not directory and not files:
         return None
-    from rube.host.network import directory_tls
+    from dataclasses import replace
 
-    return directory_tls(directory)
+    from rube.host.network import ChannelTls, directory_tls
+
+    if not directory and set(files) != set(_TLS_FILES):
+        missing = ", ".join(f"--tls-{name}" for name in _TLS_FILES if name not in files)
+        raise click.UsageError(f"{missing} is missing: give all three files, or the directory of the others with --tls")
+    return replace(directory_tls(directory), **files) if directory else ChannelTls(**files)
 
 
 def _endpoints(context_name: str | None) -> tuple[tuple[str, ...], ChannelTls | None]:
@@ -187,6 +203,12 @@ def _remember_context(context: click.Context, parameter: click.Parameter, value:
 def _remember_tls(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
         context.meta[_TLS_KEY] = value
+
+
+def _remember_file(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        name = (parameter.name or "").removeprefix("tls_")
+        context.meta[f"{_TLS_KEY}.{name}"] = value
 
 
 def check_server(endpoint: str) -> None:

@@ -37,7 +37,12 @@ async def get(backend: Reads, request: GetRequest) -> Encoded:
     read = (name, owners_key(name)) if request.include_owners else (name,)
     if request.revision:
         check_one_revision(request)
-        pages = [await read_at(store, each, request.revision) for each in read]
+        try:
+            pages = [await read_at(store, each, request.revision) for each in read]
+        except CompactedError:
+            if backend.sight is not None:  # what the store has forgotten of an object says that there was one
+                backend.sight.check(key, (await store.get((name,))).records[0])
+            raise
         (record, *beside), revision = [page.records[0] if page.records else None for page in pages], request.revision
     else:
         (record, *beside), revision, _ = await store.get(read, min_revision=request.min_revision)

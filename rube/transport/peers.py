@@ -14,6 +14,8 @@ from typing import Any, Final
 SCHEME: Final = "spiffe://"
 _NAMES, _SUBJECT, _PEM = "x509_subject_alternative_name", "x509_subject", "x509_pem_cert"
 CERTIFICATES_MAX: Final = 4096
+CONNECTIONS_MAX: Final = 4096
+"""Certificates, and connections without one, that are remembered."""
 # An attribute of RFC 4514: its type, and its value with escapes. Quoted values are of the RFC before it.
 _ATTRIBUTE: Final = re.compile(r"([A-Za-z0-9.]+)=((?:\\.|[^\\,+])*)(?:[,+]|$)", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\([0-9A-Fa-f]{2})|\\(.)", re.DOTALL)
@@ -54,12 +56,21 @@ class Peer:
 def peer(context: Any) -> Peer:
     """Returns the client of the call of a servicer context."""
     found: Mapping[str, Sequence[bytes]] = context.auth_context() or {}
-    address = re.sub(r"^ipv[46]:", "", context.peer())
     pem = found.get(_PEM)
     if not pem:
-        return Peer("", (), "", address)
+        return _plain(context.peer())
     names, subject = tuple(found.get(_NAMES, ())), found.get(_SUBJECT, (b"",))[0]
-    return Peer(*_certified(pem[0], names, subject), address)
+    return Peer(*_certified(pem[0], names, subject), _address(context.peer()))
+
+
+@lru_cache(maxsize=CONNECTIONS_MAX)
+def _plain(name: str) -> Peer:
+    return Peer("", (), "", _address(name))
+
+
+def _address(name: str) -> str:
+    """Returns the address in gRPC's name of a peer."""
+    return name[5:] if name.startswith(("ipv4:", "ipv6:")) else name
 
 
 @lru_cache(maxsize=CERTIFICATES_MAX)

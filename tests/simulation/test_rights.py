@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 import grpc
@@ -19,6 +19,8 @@ from rube.api import (
     Fence,
     GetRequest,
     ListRequest,
+    LogsRequest,
+    LogsResponse,
     Metadata,
     NodeReply,
     NodeRequestsRequest,
@@ -528,5 +530,51 @@ def test_an_unchanged_put_of_a_role_waits_for_nothing() -> None:
             begun_s = asyncio.get_running_loop().time()
             await served.put(role)
             assert asyncio.get_running_loop().time() - begun_s < 1
+
+    site.run(main)
+
+
+def test_a_silent_log_that_is_followed_ends_when_its_unit_gets_labels_that_the_caller_may_not_see() -> None:
+    site = SimSite()
+
+    async def silent(_: LogsRequest) -> AsyncIterator[LogsResponse]:
+        yield LogsResponse()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with cluster(site) as served:
+            await filled(served)
+            await served.bind("logs", "user/ada", Rule(verbs=["logs"], types=[UNIT], label_selector="team=a"))
+            served.served.server._service._logs.read = silent  # type: ignore[assignment]
+            ada = served.caller("user/ada")
+            call = ada.api.Logs(LogsRequest(key=FREE.to_proto(), follow=True), metadata=ada.metadata)
+            await call.read()
+            await served.put(obj(FREE, {"team": "b"}))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+    site.run(main)
+
+
+def test_a_get_at_a_forgotten_revision_does_not_show_a_limited_caller_what_exists() -> None:
+    site = SimSite()
+
+    async def main() -> None:
+        async with cluster(site) as served:
+            await filled(served)
+            await served.bind("get", "user/ada", Rule(verbs=["get"], types=[UNIT], label_selector="team=a"))
+            for labels in ({"node": "n2", "new": "x"}, {"node": "n2"}):
+                last = await served.put(obj(OTHER, labels))
+            await served.served.store.compact(last.revision)
+            ada = served.caller("user/ada")
+            answers = {
+                str(key): await ada.ask(ada.api.Get, GetRequest(key=key.to_proto(), revision=1))
+                for key in (OTHER, ABSENT, DEV)
+            }
+            assert set(answers.values()) == {"PERMISSION_DENIED"}, answers
+            assert await served.root.ask(served.root.api.Get, GetRequest(key=OTHER.to_proto(), revision=1)) == (
+                "OUT_OF_RANGE"
+            )
 
     site.run(main)

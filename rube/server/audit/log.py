@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final
 
 from rube.api.errors import DataLossError, ResourceExhaustedError
@@ -69,7 +70,7 @@ class AuditLog:
         self._fails = False
         self._broken: OSError | None = None
         self._unsynced = False
-        self._grew = asyncio.Event()
+        self._grew: asyncio.Event | None = None
 
     @property
     def head(self) -> ChainHead:
@@ -124,6 +125,8 @@ class AuditLog:
     @property
     def growth(self) -> asyncio.Event:
         """Is set when there are further lines than now."""
+        if self._grew is None:
+            self._grew = asyncio.Event()
         return self._grew
 
     async def _sync(self) -> None:
@@ -221,13 +224,18 @@ class AuditLog:
         self._head = head
         self._part_bytes += len(line)
         self._unsynced = True
-        self._grew.set()
-        self._grew = asyncio.Event()
+        if self._grew is not None:
+            self._grew.set()
+            self._grew = None
 
 
 def _text_of(now_ns: int) -> str:
-    at = datetime.fromtimestamp(now_ns // NS_PER_S, UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{now_ns % NS_PER_S // 1000:06d}Z"
+    return f"{_second(now_ns // NS_PER_S)}.{now_ns % NS_PER_S // 1000:06d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(now_s: int) -> str:
+    return f"{datetime.fromtimestamp(now_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _unwritable(error: OSError) -> UnwritableError:

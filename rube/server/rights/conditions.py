@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 COMPILED_MAX: Final = 1_024
 """So many conditions, each for one type, are kept ready."""
+KNOWN_MAX: Final = 1_024
+KNOWN_BYTES_MAX: Final = 4_096
+"""So many answers of a condition are remembered, each by what it has read, unless that is longer."""
+_MAPS: Final = ("labels", "annotations")
 _IGNORE_ALWAYS: Final = 3
 _VARIABLES: Final = ("subject", "request", "old", "new")
 _F = FieldDescriptorProto
@@ -117,8 +121,28 @@ class _Compiled:
         names = {found for kind, found, _ in tokens(text) if kind == "name"}
         self._who, self._request, self._old, self._new = (name in names for name in _VARIABLES)
         self._spec = spec is not None and "spec" in names
+        self._metadata_fields = _metadata_fields(text)
+        # A condition is a function of what it reads, but for the time.
+        self._known: dict[bytes, bool] | None = None if _reads_time(names) else {}
 
     def holds(self, ask: Ask) -> bool:
+        read = self._read(ask)
+        known = self._known
+        if known is None or len(read) > KNOWN_BYTES_MAX:
+            return self._judge(read)
+        found = known.get(read)
+        if found is None:
+            found = self._judge(read)
+            if len(known) >= KNOWN_MAX:
+                del known[next(iter(known))]
+            known[read] = found
+        return found
+
+    def _judge(self, read: bytes) -> bool:
+        return not self._validator.collect_violations(self._class.FromString(read))
+
+    def _read(self, ask: Ask) -> bytes:
+        """Returns what the condition reads, and nothing else: a serialized message of its class."""
         parts = []
         if self._who:
             parts.append(_field(1, _who(ask.subject)))
@@ -128,11 +152,45 @@ class _Compiled:
             parts.append(_field(3, self._seen(ask.old)))
         if self._new and ask.new is not None:
             parts.append(_field(4, self._seen(ask.new)))
-        return not self._validator.collect_violations(self._class.FromString(b"".join(parts)))
+        return b"".join(parts)
 
     def _seen(self, obj: StoredObject) -> bytes:
-        metadata = _field(1, obj.metadata.SerializeToString())
+        metadata = _field(1, self._seen_metadata(obj.metadata))
         return metadata + _field(2, obj.spec_value()) if self._spec else metadata
+
+    def _seen_metadata(self, metadata: Metadata) -> bytes:
+        fields = self._metadata_fields
+        if fields is None:
+            return metadata.SerializeToString(deterministic=True)
+        seen = Metadata()
+        for name in fields:
+            value = getattr(metadata, name)
+            if isinstance(value, str | int):
+                setattr(seen, name, value)
+            elif name in _MAPS:
+                getattr(seen, name).update(value)
+            else:
+                return metadata.SerializeToString(deterministic=True)
+        return seen.SerializeToString(deterministic=True)
+
+
+def _metadata_fields(text: str) -> tuple[str, ...] | None:
+    """Returns the fields of metadata that a condition reads; None: all of them, as far as this can tell."""
+    found = [(kind, name) for kind, name, _ in tokens(text)]
+    fields = set()
+    for index, (kind, name) in enumerate(found):
+        if (kind, name) != ("name", "metadata"):
+            continue
+        dot, field = (found[index + 1 : index + 3] + [("", "")] * 2)[:2]
+        if dot[1] != "." or field[1] not in Metadata.DESCRIPTOR.fields_by_name:
+            return None
+        fields.add(field[1])
+    return tuple(sorted(fields))
+
+
+def _reads_time(names: set[str]) -> bool:
+    """Returns whether a condition may read the time, which the engine names `now`."""
+    return "now" in names
 
 
 @lru_cache(maxsize=COMPILED_MAX)

@@ -139,13 +139,14 @@ class Gate:
             raise self._refusal(policy, subject, AUDIT_VERB, [place])
         call.note_grant(covering)
 
-    async def check_logs(self, backend: Backend, request: LogsRequest, context: Context) -> None:
-        """Raises the errors of `enter` for the logs of a unit."""
+    async def check_logs(self, backend: Backend, request: LogsRequest, context: Context) -> bool:
+        """Returns whether it depends on the unit. Raises the errors of `enter` for the logs of a unit."""
         key = ObjectKey.from_proto(request.key)
         entered = await self.enter(backend, request, context)
         if entered.sight is not None:
             (record,) = (await self._store.get([key.to_bytes()])).records
             entered.sight.check(key, record)
+        return entered.sight is not None
 
     def narrowing(self, verb: str, context: Context) -> Callable[[ObjectFilter], ObjectFilter]:
         """Returns a function that gives a filter the caller's sight, and raises the errors of `sight`."""

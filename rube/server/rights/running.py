@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from rube.api import LogsRequest, LogsResponse, WatchRequest, WatchResponse
-from rube.api.errors import CompactedError, UnavailableError
+from rube.api.errors import CompactedError, RubeError, UnavailableError
+from rube.api.keys import ObjectKey
 from rube.host import Clock
 from rube.host.network import RESPONSE_BYTES_MAX
 from rube.server.backend import Backend
@@ -26,6 +27,7 @@ from rube.store import Record, Store
 from rube.transport import Encoded
 
 T = TypeVar("T")
+_RETRY_S: Final = 1.0
 
 
 class PolicyChangedError(Exception):
@@ -120,15 +122,58 @@ async def watch(
 async def logs(
     gate: Gate, backend: Backend, responses: AsyncGenerator[LogsResponse, None], request: LogsRequest, context: Context
 ) -> AsyncGenerator[LogsResponse, None]:
-    """Yields a unit's output, until the caller may not read it any more: PermissionDeniedError."""
+    """Yields a unit's output, until the caller may not read it any more, by its rights or by the unit's labels:
+    PermissionDeniedError, also while the unit is silent."""
     changed = asyncio.Event()
     async with gate.kept.told(changed.set), aclosing(responses):
-        await gate.check_logs(backend, request, context)
-        async for response in responses:
-            if changed.is_set():
-                changed.clear()
-                await gate.check_logs(backend, request, context)
-            yield response
+        follower: asyncio.Task[None] | None = None
+        if await gate.check_logs(backend, request, context):
+            key = ObjectKey.from_proto(request.key).to_bytes()
+            following = _tell_changes(backend, key, backend.store.revision, changed.set)
+            follower = asyncio.create_task(following, name="labels of a log")
+        step: asyncio.Future[LogsResponse | None] | None = None
+        try:
+            while True:
+                step = asyncio.ensure_future(anext(responses, None))
+                while not step.done() or changed.is_set():
+                    if changed.is_set():
+                        changed.clear()
+                        await gate.check_logs(backend, request, context)
+                    else:
+                        await _either(step, changed)
+                response = step.result()
+                if response is None:
+                    return
+                yield response
+        finally:
+            ending = [each for each in (step, follower) if each is not None]
+            for each in ending:
+                each.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+
+
+async def _either(step: asyncio.Future[T], changed: asyncio.Event) -> None:
+    waiting = asyncio.ensure_future(changed.wait())
+    try:
+        await asyncio.wait((step, waiting), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+async def _tell_changes(backend: Backend, key: bytes, revision: int, tell: Callable[[], None]) -> None:
+    """Calls `tell` after each change of an object until cancelled; whatever fails, it calls it, too, and goes on."""
+    while True:
+        try:
+            changes = backend.store.watch(key, key + b"\0", after_revision=revision)
+            async with aclosing(changes) as batches:  # type: ignore[type-var]  # stores give async generators
+                async for batch in batches:
+                    revision = batch.revision
+                    if batch.changes:
+                        tell()
+        except RubeError:
+            revision = backend.store.revision
+            tell()
+        await backend.host.clock.sleep(_RETRY_S)
 
 
 async def _difference(

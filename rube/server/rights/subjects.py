@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from grpc import aio
@@ -15,6 +16,7 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import quoted, suggestion
 from rube.api.well_known import ADMINS
 from rube.transport import Peer, peer
+from rube.transport.peers import CONNECTIONS_MAX
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -83,6 +85,7 @@ _PLAIN: Final = {
 }
 
 
+@lru_cache(maxsize=CONNECTIONS_MAX)
 def identify(found: Peer, local: PlainAccess, domain: str = "") -> Subject:
     """Returns the subject of a connection: that of its certificate. Without a certificate it is `user/local` if
     it comes from this machine, with the groups of `local`, and `anonymous` otherwise; a certificate that names none,
