@@ -80,6 +80,8 @@ def _of_state(spec: Unit, status: UnitStatus) -> Outlook:
             return Outlook("", "it stays failed: put a new definition, or ructl restart")
     if spec.state == Unit.STOPPED:
         return Outlook("", "it stays down: put it with state: RUNNING to start it")
+    if "refused by this node" in status.message:
+        return Outlook("the node's policy, or a definition that it allows", "the node starts it")
     return Outlook("", "it stays as it is: ructl restart starts it again")
 
 

@@ -60,7 +60,7 @@ _MODULES = {
     "rube.api.resource_pb2": "Column Field Resource Scope Transition",
     "rube.api.types_pb2": "Type TypeGate Veto",
     "rube.api.systemd_pb2": (
-        "Condition Install NodeLost Service StartLimit Unit UnitAction UnitObservation UnitStatus "
+        "Condition Install NodeLost NodePolicy Service StartLimit Unit UnitAction UnitObservation UnitStatus "
     ),
 }
 # An Event without a package is a change that a watch tells of.

@@ -790,7 +790,7 @@ class Service(_message.Message):
     guess_main_pid: _builtins.bool
     """FORKING without `pid_file`: take the only process left for the main one (GuessMainPID=, true)."""
     user: _builtins.str
-    """The user that it runs as, by name or number (User=). Left out: root."""
+    """The user that it runs as, by name or number (User=). Left out: the rubelet's; as root only where the node's policy says so."""
     group: _builtins.str
     """The group that it runs as (Group=). Left out: the user's."""
     working_directory: _builtins.str
@@ -1049,6 +1049,74 @@ class UnitStatus(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnitStatus: _TypeAlias = UnitStatus  # noqa: Y015
+
+@_typing.final
+class NodePolicy(_message.Message):
+    """A node's own word on what units may do there: a file of the node's administrator (`rubelet --policy FILE`), which the
+    plane can neither read nor change. Patterns end in `*` or name one thing. A refused unit does not run there.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    EXECUTABLES_FIELD_NUMBER: _builtins.int
+    WORKING_DIRECTORIES_FIELD_NUMBER: _builtins.int
+    WRITABLE_PATHS_FIELD_NUMBER: _builtins.int
+    READABLE_PATHS_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Users that units may run as, by name, or by number where they have no name. `root` is also what a unit without `user`
+        needs, and a command with `+` or `!`. Empty: every user whose number is not 0.
+        """
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups that `group` may name besides those that the user is a member of."""
+
+    @_builtins.property
+    def executables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Programs of all commands, such as `/usr/bin/*`, by the path in the command: a shell among them runs everything. Empty: all."""
+
+    @_builtins.property
+    def working_directories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values of `working_directory`. Empty: all."""
+
+    @_builtins.property
+    def writable_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Files that `standard_output` and `standard_error` may name: the node opens them with its own rights. Empty: none where
+        the rubelet is root, all where it isn't.
+        """
+
+    @_builtins.property
+    def readable_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Files that `environment_file` and `standard_input` may name, likewise."""
+
+    @_builtins.property
+    def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields that reach beyond the unit itself, such as `service.state_directory`, `conflicts` or `install.alias`: those of
+        the list in docs/howto/node-policy.md. Empty: none of that list where the rubelet is root, all where it isn't.
+        """
+
+    def __init__(
+        self,
+        *,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        executables: _abc.Iterable[_builtins.str] | None = ...,
+        working_directories: _abc.Iterable[_builtins.str] | None = ...,
+        writable_paths: _abc.Iterable[_builtins.str] | None = ...,
+        readable_paths: _abc.Iterable[_builtins.str] | None = ...,
+        options: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executables", b"executables", "groups", b"groups", "options", b"options", "readable_paths", b"readable_paths", "users", b"users", "working_directories", b"working_directories", "writable_paths", b"writable_paths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodePolicy: _TypeAlias = NodePolicy  # noqa: Y015
 
 @_typing.final
 class UnitAction(_message.Message):

@@ -19,6 +19,13 @@ LOG_TAIL_LINES = 8
 
 APISERVER = (sys.executable, "-m", "rube.cli.main", "apiserver")
 RUBELET = (sys.executable, "-m", "rube.cli.rubelet")
+OPEN_POLICY = """# Units may do here whatever the rubelet may, as root, too, if it is root.
+users: "*"
+groups: "*"
+writable_paths: "/*"
+readable_paths: "/*"
+options: "*"
+"""
 RUCTL = (sys.executable, "-m", "ructl.main")
 
 
@@ -136,6 +143,8 @@ class LocalCluster:
         if node not in self.rubelets:
             argv = [*RUBELET, "--server", server or self.address, "--node", node]
             argv += ["--data", str(self.node_directory(node)), "--driver", "supervisor", *args]
+            if "--policy" not in args:
+                argv += ["--policy", str(write_open_policy(self.directory))]
             self.rubelets[node] = Daemon(f"rubelet {node}", argv, log=self.directory / f"{node}.log")
         await self.rubelets[node].start()
         return self.rubelets[node]
@@ -147,6 +156,15 @@ class LocalCluster:
         await self.apiserver.stop()
         for node in self.rubelets:
             await purge(self.node_directory(node))
+
+
+def write_open_policy(directory: Path) -> Path:
+    """Returns a policy under which units may do everything that the rubelet may: for the user's own machine."""
+    path = directory / "node-policy.textproto"
+    if not path.exists():
+        path.write_text(OPEN_POLICY)
+        path.chmod(0o644)
+    return path
 
 
 async def purge(data: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from rube.api.errors import FailedPreconditionError
 from rube.cli.daemon import Stop, announce, end_task, run_daemon
 from rube.cli.drivers import choose_driver, make_driver
 from rube.cli.lines import say
+from rube.cli.node_policy import PolicyFile
 from rube.cli.options import make_data_directory
 from rube.cli.real_host import real_host
 from rube.controllers.config import NodeController
@@ -23,6 +24,7 @@ from rube.rubelet.identity import IdentityPolicy
 from rube.store.engines.sqlite_lock import lock_file, place_of
 from rube.units.boot import boot_identity
 from rube.units.node_controller import unit_node_controller
+from rube.units.policy import PolicyGate
 
 SOCKET_NAME = "rubelet.sock"
 STORE_NAME: Final = "rubelet.db"
@@ -43,6 +45,8 @@ class RubeletOptions:
     purge: bool
     log_level: str
     tls: ChannelTls | None = None
+    policy: Path | None = None
+    """The node's policy; None: DEFAULT_POLICY, if it is there."""
     makers: Sequence[Maker] = ()
     """Those of node controllers beside that of units."""
 
@@ -57,8 +61,10 @@ def run_rubelet(options: RubeletOptions) -> int:
         kind = choose_driver(options.driver)
         units_driver = make_driver(kind, host, data, bus=options.bus, unit_dir=options.unit_dir)
         boot_id = boot_identity()
+        policy = PolicyFile(options.policy)
+        gate = PolicyGate() if options.purge else policy.open()
         units = unit_node_controller(
-            node=options.node, boot_id=boot_id, driver=units_driver, driver_name=kind, clock=host.clock
+            node=options.node, boot_id=boot_id, driver=units_driver, driver_name=kind, clock=host.clock, gate=gate
         )
         controllers = [units]
         try:
@@ -69,7 +75,9 @@ def run_rubelet(options: RubeletOptions) -> int:
                     await remove_things(host, controllers)
             else:
                 config = config_of(options.servers, options.node, data, boot_id, options.identity_policy)
-                await run_node(host, controllers, stop, config)
+                config = replace(config, problems=[lambda: gate.problem])
+                async with policy.followed(host.clock):
+                    await run_node(host, controllers, stop, config)
         finally:
             for one in controllers:
                 await one.driver.close()

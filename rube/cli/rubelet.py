@@ -18,6 +18,7 @@ from rube.cli.tls import tls_options
 from rube.console import main as run_program
 from rube.host import ChannelTls
 
+DEFAULT_POLICY = "/etc/rube/node-policy.textproto"
 SYSTEM_UNIT_DIR = "/etc/systemd/system"
 
 
@@ -61,6 +62,13 @@ def default_node() -> str:
     callback=lambda _context, _option, text: tuple(name.strip() for name in text.split(",") if name.strip()),
     help="Node controllers of your own beside that of units, separated by commas: package.module:function.",
 )
+@click.option(
+    "--policy",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="RUBELET_POLICY",
+    help="What units may do here: an api.systemd.NodePolicy in text format, read again on SIGHUP and after a change.  "
+    f"[default: {DEFAULT_POLICY} if it exists; else, where rubelet is root, no unit runs as root]",
+)
 @click.option("--adopt", is_flag=True, help="Take over a --data directory that is of another machine, which has gone.")
 @click.option(
     "--new-identity",
@@ -79,6 +87,7 @@ def rubelet(
     bus: str,
     unit_dir: str,
     controllers: tuple[str, ...],
+    policy: Path | None,
     adopt: bool,
     new_identity: bool,
     purge: bool,
@@ -112,6 +121,7 @@ def rubelet(
         driver=driver,
         bus=bus,
         unit_dir=unit_dir,
+        policy=policy,
         identity_policy="new" if new_identity else "adopt" if adopt else "keep",
         purge=purge,
         log_level=log_level,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
@@ -80,6 +81,11 @@ def no_problem(decided: Decided) -> str:
     return ""
 
 
+async def never() -> None:
+    """Waits until cancelled, for controllers that decide from their state alone."""
+    await asyncio.Event().wait()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeController:
     """A controller that manages things on one machine, its driver, and a rubelet's knowledge of the two.
@@ -99,6 +105,9 @@ class NodeController:
     problem: Callable[[Decided], str] = no_problem
     """Returns the problem in a decision that no object's own status can show, as a sentence; empty if there is none."""
     observer: DecisionObserver = observe_nothing
+    recheck: Callable[[], Awaitable[None]] = never
+    """Returns when everything is to be decided again, such as after a change of the node's policy, and is then called
+    again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

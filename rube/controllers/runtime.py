@@ -82,6 +82,7 @@ class Runtime:
                 group.create_task(self._resync())
                 if self._driven is not None:
                     group.create_task(self._follow(self._driven))
+                    group.create_task(self._recheck(self._driven))
         finally:
             self._cache.unsubscribe(self._on_change)
 
@@ -173,6 +174,12 @@ class Runtime:
                 _LOG.warning("the driver's changes were lost: %s", error)
             await self._clock.sleep(self._config.driver_retry_s)
             await self._find_orphans(driven)
+
+    async def _recheck(self, driven: NodeController) -> None:
+        """Decides everything again each time the controller asks for it."""
+        while True:
+            await driven.recheck()
+            self._decide_all()
 
     def _changed_thing(self, driven: NodeController, name: str) -> None:
         key = driven.controller.key_of_thing(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rube import __version__
@@ -43,5 +43,7 @@ class RubeletConfig:
     """Called with each decision."""
     refusals: RefusalObserver = observe_no_refusal
     """Called with each call that an apiserver refused."""
+    problems: Sequence[Callable[[], str]] = ()
+    """Each returns a problem of this node for its status; empty if there is none."""
     strict: bool = False
     """As in RuntimeConfig."""

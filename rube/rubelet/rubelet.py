@@ -102,7 +102,9 @@ class Rubelet:
         unstored = UnstoredReports(self._client, self._host.clock, config.node, statuses, retry_s=config.retry_s)
         copies = [self._copy_config(name, engine, unstored) for name in self._controllers]
         cache = InformerCache.of(self._client, self._host, copies)
-        problems = Problems([engine.why_full, *(partial(_unknown, cache, name) for name in self._controllers)])
+        problems = Problems(
+            [engine.why_full, *config.problems, *(partial(_unknown, cache, name) for name in self._controllers)]
+        )
         runtimes = {
             name: Runtime(self._runtime_config(one, engine, cache.part(name), unstored, problems))
             for name, one in self._controllers.items()

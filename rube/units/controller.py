@@ -18,6 +18,7 @@ from rube.controllers.contract import Input
 from rube.units.boot import is_same_boot
 from rube.units.names import parse_unit_name, unit_name
 from rube.units.occurrences import occurrences, release, removal
+from rube.units.policy.gate import PolicyGate
 from rube.units.render import digest_of
 from rube.units.report import NextReport, report
 from rube.units.service.exit_codes import exit_detail, explain_exit
@@ -41,9 +42,11 @@ class UnitController:
     selector = ""
     inputs: Sequence[Input] = ()
 
-    def __init__(self, *, node: str, boot_id: str) -> None:
-        """`node` is reported in each status; `boot_id` is new with each boot of the machine."""
+    def __init__(self, *, node: str, boot_id: str, gate: PolicyGate | None = None) -> None:
+        """`node` is reported in each status; `boot_id` is new with each boot of the machine; `gate` has the node's
+        policy."""
         self._node = node
+        self._gate = gate or PolicyGate()
         self._boot_id = boot_id
 
     def thing_of(self, key: ObjectKey) -> str:
@@ -68,25 +71,30 @@ class UnitController:
         if move is not None and move.node != self._node:
             return self._release(state, observed, memory, move)
         invalid = sentence(check_unit_spec(spec.SerializeToString(deterministic=True)))
+        refusal = "" if invalid else self._gate.refusal(spec)
         decision = Decision()
-        if invalid:
+        if refusal:
+            memory.ClearField("uid")  # it is started again once the policy allows it
+            if observed.installed:
+                decision.CopyFrom(_removal(unit))
+        elif invalid:
             if observed.installed and observed.uid != state.object.metadata.uid:
                 decision.CopyFrom(_removal(unit))
         else:
             self._ensure(decision, unit, state, spec, observed, memory)
         observed.error = observed.error or state.action_error
-        if observed.error or invalid or not decision.actions:  # else it changes, and is decided again
-            self._report(decision, state, self._status(state.object.metadata, observed, invalid), memory)
-        self._tell(decision, state, observed, invalid)
+        if refusal or observed.error or invalid or not decision.actions:  # else it changes, and is decided again
+            self._report(decision, state, self._status(state.object.metadata, observed, invalid or refusal), memory)
+        self._tell(decision, state, observed, invalid, refusal)
         decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
         return decision
 
-    def _tell(self, decision: Decision, state: State, observed: UnitObservation, invalid: str) -> None:
+    def _tell(self, decision: Decision, state: State, observed: UnitObservation, invalid: str, refusal: str) -> None:
         mine = observed.installed and observed.uid == state.object.metadata.uid
         status = observed.status if mine else UnitStatus()
         why = _why_failed(status, observed.reason)
         decision.events.extend(
-            occurrences(status, node=self._node, why_failed=why, error=observed.error, invalid=invalid)
+            occurrences(status, node=self._node, why_failed=why, error=observed.error, invalid=invalid, refusal=refusal)
         )
 
     def _remove(self, unit: str, observed: UnitObservation) -> Decision:

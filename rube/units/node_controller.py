@@ -8,14 +8,20 @@ from rube.controllers.config import Decided, NodeController
 from rube.controllers.driver import Driver
 from rube.host import Clock
 from rube.units.controller import UnitController
+from rube.units.policy import GuardedDriver, PolicyGate
 from rube.units.unit_log import UnitLog
 
 
-def unit_node_controller(*, node: str, boot_id: str, driver: Driver, driver_name: str, clock: Clock) -> NodeController:
-    """Returns the node controller of `api.systemd.Unit`. `boot_id` is new with each boot of the machine."""
+def unit_node_controller(
+    *, node: str, boot_id: str, driver: Driver, driver_name: str, clock: Clock, gate: PolicyGate | None = None
+) -> NodeController:
+    """Returns the node controller of `api.systemd.Unit`. `boot_id` is new with each boot of the machine; `gate` has the
+    node's policy: without it, that of a node whose rubelet is not root."""
+    gate = gate or PolicyGate()
     return NodeController(
-        controller=UnitController(node=node, boot_id=boot_id),
-        driver=driver,
+        controller=UnitController(node=node, boot_id=boot_id, gate=gate),
+        driver=GuardedDriver(driver, gate),
+        recheck=gate.changed,
         driver_name=driver_name,
         removal=lambda name: UnitAction(unit=name, remove=UnitAction.Remove()),
         unstored_status=lambda reporter, reason: UnitStatus(node=reporter, message=reason),

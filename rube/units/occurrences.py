@@ -9,12 +9,17 @@ from rube.api import CoreEvent, Occurrence, UnitStatus
 START_LIMIT_HIT = "start-limit-hit"
 
 
-def occurrences(status: UnitStatus, *, node: str, why_failed: str, error: str, invalid: str) -> Iterator[Occurrence]:
+def occurrences(
+    status: UnitStatus, *, node: str, why_failed: str, error: str, invalid: str, refusal: str = ""
+) -> Iterator[Occurrence]:
     """Yields what is so of the object's own unit: a run, an end or a restart is another one each time.
 
-    `error` is why its last action failed, and `invalid` why its definition is not applied; each is empty if not.
+    `error` is why its last action failed, `invalid` why its definition is not applied, and `refusal` why the node's
+    policy forbids it; each is empty if not.
     """
-    if invalid:
+    if refusal:
+        yield Occurrence(type=CoreEvent.WARNING, reason="Refused", message=refusal)
+    elif invalid:
         yield Occurrence(type=CoreEvent.WARNING, reason="NotApplied", message=invalid)
     elif error:
         yield Occurrence(type=CoreEvent.WARNING, reason="ActionFailed", message=error)

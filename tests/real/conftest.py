@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from rube.cli.local import write_open_policy
 from ructl.main import run
 from tests.real.ructl_apiserver import Apiserver
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _open_policy() -> Iterator[None]:
+    """Rubelets of tests that name no policy run units as root, if they are root: the tests' units name no user."""
+    with tempfile.TemporaryDirectory(prefix="rube-policy-") as directory, pytest.MonkeyPatch.context() as patch:
+        if "RUBELET_POLICY" not in os.environ:
+            patch.setenv("RUBELET_POLICY", str(write_open_policy(Path(directory))))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ from rube.sim.world.network import SimFabric
 from rube.store import open_store
 from rube.units.names import unit_name
 from rube.units.node_controller import unit_node_controller
+from rube.units.policy import PolicyGate
 
 API = "api-1:7823"
 NODE = "worker-1"
@@ -87,6 +88,7 @@ class NodeWorld:
         ports: Callable[[Host], Host] = lambda host: host,
         crash_is_failure: bool = True,
         others: Sequence[NodeController] = (),
+        gate: PolicyGate | None = None,
     ) -> SimProcess:
         """The rubelet of node `name`, on the host `on` or the one of that name."""
         host: SimHost = self.machine(on or name).host
@@ -110,6 +112,7 @@ class NodeWorld:
                 driver=driver(SimServiceDriver(made.clock, manager)),
                 driver_name="simulated",
                 clock=made.clock,
+                gate=gate,
             )
             await Rubelet(made, config, [units, *others]).run()
 

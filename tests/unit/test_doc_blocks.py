@@ -14,18 +14,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rube.api import Type
-from rube.api.textproto import parse_documents
+from rube.api import NodePolicy, Type
+from rube.api.textproto import parse, parse_documents
 from rube.api.types.protos import types_of
 from rube.api.types.pushed import checked_kind
 from rube.compiler import compile_protos
 from rube.installed import CONTROLLERS, NODE_CONTROLLERS, TYPES
 from rube.raft.script import Interaction, parse_script
 from rube.sim.scenario import load_text
+from rube.units.policy.rules import policy_problem
 from ructl.contexts import load_contexts
 from tests.doc_blocks import PAGES, ROOT, Block, blocks, indented
 
-LANGUAGES = {"shell", "proto", "prototext", "yaml", "python", "raft", "raft-shell", "text", "toml", "sql"}
+LANGUAGES = {"shell", "proto", "prototext", "yaml", "python", "raft", "raft-shell", "text", "textproto", "toml", "sql"}
 """`sql` is MariaDB's, which tests/real/test_mariadb_shared.py runs in its own words."""
 SCENARIO = {
     "name": "fragment",
@@ -51,6 +52,12 @@ def test_code_stands_in_fences_where_tests_find_it(page: Path) -> None:
 @pytest.mark.parametrize("block", blocks("prototext"), ids=of)
 def test_objects_parse(block: Block) -> None:
     assert parse_documents(block.text, block.place)
+
+
+@pytest.mark.parametrize("block", blocks("textproto"), ids=of)
+def test_policies_are_what_a_node_takes(block: Block) -> None:
+    policy = parse(block.text, NodePolicy, filename=of(block))
+    assert policy_problem(policy) == ""
 
 
 @pytest.mark.parametrize("block", blocks("proto"), ids=of)
