@@ -49,6 +49,7 @@ class Subscription:
         "_bookmark",
         "_bounds",
         "_bytes_max",
+        "_loop",
         "_ready",
         "_ready_bytes",
         "_waiter",
@@ -79,6 +80,8 @@ class Subscription:
         self._ready_bytes = 0
         self._bookmark: EncodedResponse | None = None
         self._waiter: asyncio.Future[None] | None = None
+        # Up to Python 3.11 each question for the running loop is a system call.
+        self._loop = asyncio.get_running_loop()
 
     async def take(self) -> EncodedResponse | None:
         """Waits for the next response; None once it is over. Raises UnavailableError when the server stops."""
@@ -93,16 +96,15 @@ class Subscription:
                 return response
             if self.over:
                 return None
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
         raise stopping()
 
-    def give(self, responses: list[EncodedResponse]) -> bool:
-        """Adds responses; False if there is no room, since the client is behind: then it is over."""
-        size_bytes = sum([len(response.events) for response in responses])
+    def give(self, responses: list[EncodedResponse], size_bytes: int) -> bool:
+        """Adds responses, of so many bytes; False if there is no room, since the client is behind: then it is over."""
         if self._ready and self._ready_bytes + size_bytes > self._bytes_max:
             # The bookmark too: it would tell that what is dropped was delivered.
             self._ready, self._bookmark = [], None
@@ -136,6 +138,9 @@ class Subscription:
     def _take_ready(self) -> EncodedResponse:
         """Removes and returns the oldest response, joined with those after it up to the bounds."""
         ready = self._ready
+        if len(ready) == 1:
+            self._ready_bytes = 0
+            return ready.pop()
         count, events, size_bytes = 1, ready[0].count, len(ready[0].events)
         for response in ready[1:]:
             events, size_bytes = events + response.count, size_bytes + len(response.events)
@@ -234,7 +239,7 @@ class ChangeFeed:
         subscription = self._place(wanted, self.revision)
         subscription.reached = after
         if responses:
-            subscription.give(responses)
+            subscription.give(responses, _bytes_of(responses))
         else:
             subscription.give_bookmark(bookmark(self.revision, store_id))
         return subscription
@@ -356,10 +361,19 @@ class ChangeFeed:
 
     def _give_topic(self, topic: Topic[Subscription], part: ChangeBatch, before: int) -> None:
         shared = list(responses_for(part, topic.wanted, self._cache, self._store.store_id, self._bounds))
+        shared_bytes, now_ns = _bytes_of(shared), self._clock.monotonic_ns()
         for subscription in list(topic.members):
-            responses = shared if subscription.joined_at <= before else self._rest(part, topic, subscription)
-            if responses:
-                self._give_to(subscription, responses)
+            if subscription.joined_at <= before:
+                responses, size_bytes = shared, shared_bytes
+            else:
+                responses = self._rest(part, topic, subscription)
+                size_bytes = _bytes_of(responses)
+            if not responses:
+                continue
+            if subscription.give(responses, size_bytes):
+                self._note_told(subscription, now_ns)
+            else:
+                self.leave(subscription)
 
     def _sorted(self, batch: ChangeBatch) -> dict[Topic[Subscription], list[Change]]:
         """Returns the changes that each filter may be concerned with."""
@@ -382,15 +396,9 @@ class ChangeFeed:
         rest = ChangeBatch(changes, part.revision)
         return list(responses_for(rest, topic.wanted, self._cache, self._store.store_id, self._bounds))
 
-    def _give_to(self, subscription: Subscription, responses: list[EncodedResponse]) -> None:
-        if subscription.give(responses):
-            self._note_told(subscription)
-        else:
-            self.leave(subscription)
-
-    def _note_told(self, subscription: Subscription) -> None:
+    def _note_told(self, subscription: Subscription, now_ns: int) -> None:
         del self._silent[subscription]
-        subscription.told_ns = self._clock.monotonic_ns()
+        subscription.told_ns = now_ns
         self._silent[subscription] = None
 
     # What was written before the reader began
@@ -451,8 +459,12 @@ class ChangeFeed:
             if wait_ns > self._bookmark_interval_ns // EARLY_PART:
                 return wait_ns
             subscription.give_bookmark(bookmark(self.revision, self._store.store_id))
-            self._note_told(subscription)
+            self._note_told(subscription, now_ns)
         return 0 if some else None
+
+
+def _bytes_of(responses: list[EncodedResponse]) -> int:
+    return sum([len(response.events) for response in responses])
 
 
 def _of_objects(batch: ChangeBatch) -> list[Change]:

@@ -22,6 +22,8 @@ class Running:
         self._tasks: dict[asyncio.Task[object], str] = {}
         self._closed = False
         self._idle = asyncio.Event()
+        # Up to Python 3.11 each question for the running loop is a system call.
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -39,13 +41,15 @@ class Running:
                 "(calls_max): ask another one, or again later",
                 limit=self._calls_max,
             )
-        task = asyncio.current_task()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
         assert task is not None, "handlers run in tasks"
         self._tasks[task] = method
 
     def end(self) -> None:
         """Notes that the current task runs no handler any more."""
-        task = asyncio.current_task()
+        task = None if self._loop is None else asyncio.current_task(self._loop)
         if task is not None and self._tasks.pop(task, None) is not None and not self._tasks:
             self._idle.set()
 

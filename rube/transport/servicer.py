@@ -94,13 +94,15 @@ class Level:
 class LevelContext:
     """The servicer context of a streaming call: the server's own, but reads and writes after the end raise."""
 
-    __slots__ = ("_context", "_ended", "_method", "_packs", "abort", "cancelled", "done")
+    __slots__ = ("_context", "_ended", "_method", "_packs", "_refuses", "abort", "cancelled", "done")
 
     def __init__(self, context: aio.ServicerContext[Any, Any], method: Method) -> None:
         self._context = context
         self._method = method
         self._packs: bool | None = None
         self._ended = False
+        # It raises EndedError by itself.
+        self._refuses: bool = getattr(context, "REFUSES_AFTER_END", False)
         self.abort = context.abort
         self.cancelled = context.cancelled
         self.done = context.done
@@ -110,7 +112,8 @@ class LevelContext:
 
     async def write(self, message: Any) -> None:
         """Sends one message; waits while the client is behind. Raises UsageError once the call has ended."""
-        self._check_open()
+        if not self._refuses or self._ended:
+            self._check_open()
         data = self._method.encode(message)
         if len(data) >= PACKED_BYTES_MIN:
             if self._packs is None:

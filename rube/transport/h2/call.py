@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import grpc
 from grpc import StatusCode, aio
@@ -36,6 +36,9 @@ _CONTENT_TYPE = (b"content-type", b"application/grpc")
 
 class Call:
     """One call. Handlers use it as a grpc.aio.ServicerContext."""
+
+    REFUSES_AFTER_END: Final = True
+    """Reads and writes after the end raise EndedError."""
 
     __slots__ = (
         "_aborted",
@@ -84,7 +87,7 @@ class Call:
         self._encoding_paused = False
         self._serializer: Callable[[Any], bytes] | None = None
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._loop)
         self._ends_as: StatusError | None = None
         self._deadline_s: float | None = None
         self._expiry: asyncio.TimerHandle | None = None
