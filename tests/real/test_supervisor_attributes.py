@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rube.api import Service
+from rube.api.errors import FailedPreconditionError
 from tests.real.supervisor_bench import Bench, is_alive, make_unit, play, shell
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: run the tests as root in a container")
@@ -107,6 +108,76 @@ def test_a_unit_of_another_user_prints_and_opens_its_output_by_name() -> None:
         unit.service.user = "nobody"
         await bench.start(unit)
         await bench.until(lambda _: bench.log() == "one\ntwo\nthree\n")
+
+    play(body)
+
+
+WITH_CAPABILITIES = """
+import asyncio, ctypes, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from rube.units.drivers.supervisor.privileges import _Header, _LIBC, _Sets, _VERSION_3, _call
+from tests.real.supervisor_bench import Bench, shell
+
+os.setgroups([0, 4, 27])
+header, sets = _Header(_VERSION_3, 0), (_Sets * 2)()
+_call(_LIBC.capget, ctypes.byref(header), sets)
+for each in sets:
+    each.inheritable = each.permitted
+_call(_LIBC.capset, ctypes.byref(header), sets)
+_call(_LIBC.prctl, 47, 2, 5, 0, 0)  # an ambient CAP_KILL
+secret = os.open("/etc/shadow", os.O_RDONLY)
+os.set_inheritable(secret, True)
+unit = shell("umask; cat /proc/self/status; ls /proc/self/fd; echo END; exec sleep 1000")
+unit.service.user, unit.service.umask = sys.argv[3], "027"
+if sys.argv[4]:
+    unit.service.no_new_privileges = True
+asyncio.run(Bench(Path(sys.argv[1])).start(unit))
+os._exit(0)
+"""
+
+
+@needs_root
+@pytest.mark.parametrize(("user", "no_new_privileges"), [("", ""), ("nobody", ""), ("nobody", "yes")])
+def test_a_unit_has_the_rights_of_its_user_alone(user: str, no_new_privileges: str) -> None:
+    async def body(bench: Bench) -> None:
+        root = str(Path(__file__).parents[2])
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", WITH_CAPABILITIES, str(bench.root), root, user, no_new_privileges
+        )
+        assert await process.wait() == 0
+        bench._actions += 1
+        await bench.until(lambda _: "END" in bench.log())
+        lines = bench.log().splitlines()
+        status = {line.partition(":")[0]: line.partition(":")[2].split() for line in lines if ":" in line}
+        found = pwd.getpwnam(user or "root")
+        assert lines[0] == "0027"
+        assert status["Uid"] == [str(found.pw_uid)] * 4
+        assert status["Gid"] == [str(found.pw_gid)] * 4
+        groups = {str(each) for each in os.getgrouplist(user, found.pw_gid)} if user else set()
+        assert set(status["Groups"]) == groups
+        assert {int(status[name][0], 16) for name in ("CapInh", "CapAmb")} == {0}
+        rights = {int(status[name][0], 16) for name in ("CapPrm", "CapEff")}
+        assert rights == {0 if user else int(status["CapBnd"][0], 16)}
+        assert status["NoNewPrivs"] == ["1" if no_new_privileges else "0"]
+        assert {int(line) for line in lines if line.isdigit() and line != lines[0]} <= {0, 1, 2, 3}, "3 is ls's own"
+
+    play(body)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("root_directory", "/srv"), ("protect_system", "strict"), ("private_tmp", True)]
+)
+def test_a_unit_that_would_be_less_confined_is_refused(field: str, value: object) -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/sleep 1000")
+        setattr(unit.service, field, value)
+        with pytest.raises(FailedPreconditionError, match=f"service.{field}: the supervisor of this node cannot"):
+            await bench.start(unit)
+        unit.service.ClearField(field)  # type: ignore[arg-type]
+        unit.service.protect_system = "no"
+        await bench.start(unit)
+        await bench.until_sub("running")
 
     play(body)
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from rube.units.service.policy import CLD_EXITED
 
 EXIT_CHDIR, EXIT_NICE, EXIT_FDS, EXIT_EXEC, EXIT_LIMITS = 200, 201, 202, 203, 205
+EXIT_CAPABILITIES, EXIT_NO_NEW_PRIVILEGES = 218, 227
 EXIT_STDIN, EXIT_STDOUT, EXIT_GROUP, EXIT_USER, EXIT_STDERR = 208, 209, 216, 217, 222
 
 
@@ -42,7 +43,7 @@ EXIT_CODES: Final[Mapping[int, ExitCode]] = {
     215: ExitCode("CPUAFFINITY", "", "the processors cannot be chosen"),
     EXIT_GROUP: ExitCode("GROUP", "group", "the group does not exist on this machine, or may not be taken"),
     EXIT_USER: ExitCode("USER", "user", "the user does not exist on this machine, or may not be taken"),
-    218: ExitCode("CAPABILITIES", "", "capabilities cannot be set"),
+    EXIT_CAPABILITIES: ExitCode("CAPABILITIES", "", "capabilities cannot be set"),
     219: ExitCode("CGROUP", "slice", "the control group cannot be set up"),
     220: ExitCode("SETSID", "", "no session can be made"),
     221: ExitCode("CONFIRM", "", "the start was not confirmed at the console"),
@@ -54,7 +55,7 @@ EXIT_CODES: Final[Mapping[int, ExitCode]] = {
         "",
         "the mount namespace for root_directory, private_tmp, protect_system or directories cannot be set up",
     ),
-    227: ExitCode("NO_NEW_PRIVILEGES", "no_new_privileges", "it cannot be set"),
+    EXIT_NO_NEW_PRIVILEGES: ExitCode("NO_NEW_PRIVILEGES", "no_new_privileges", "it cannot be set"),
     228: ExitCode("SECCOMP", "", "system calls cannot be filtered"),
     229: ExitCode("SELINUX_CONTEXT", "", "the SELinux context cannot be set"),
     230: ExitCode("PERSONALITY", "", "the execution domain cannot be set"),

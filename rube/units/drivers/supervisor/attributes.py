@@ -8,8 +8,10 @@
 - Out-of-memory score: a shim keeps the rubelet's; a unit has 0 where this user may lower it.
 - Limits: a shim may open as many files as the hard limit says. A unit has `limits`; else 1024:524288 open files, as
   systemd's default is, and for the rest what process 1 has; all as far as this user may raise them.
-- Scheduler, processors, control group, namespaces, capabilities, seccomp, no_new_privs: both keep the rubelet's, so
-  that confining a node confines its units.
+- Groups and capabilities: a shim keeps the rubelet's. A unit has its user's groups, and no capabilities unless it is
+  root, whose are within the rubelet's bounding set; never inheritable or ambient ones (`privileges`).
+- Scheduler, processors, control group, namespaces, bounding set, seccomp, no_new_privs: both keep the rubelet's, so
+  that confining a node confines its units. A unit also has no_new_privs if its definition says so.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from rube.units.drivers.machine import machine_specifiers
 from rube.units.drivers.supervisor import files, observation, presence, shims
 from rube.units.drivers.supervisor.files import FileError
 from rube.units.drivers.supervisor.leftovers import kill_all, kill_leftovers
-from rube.units.drivers.supervisor.plan import plan_of
+from rube.units.drivers.supervisor.plan import missing_sandbox, plan_of
 from rube.units.drivers.supervisor.records import RequestRecord, StateRecord, UnitRecord
 from rube.units.drivers.supervisor.slots import Slots
 from rube.units.drivers.supervisor.unit_logs import read_logs, read_tail
@@ -223,6 +223,12 @@ class SupervisorDriver:
 
     async def _ensure(self, name: str, directory: str, action_id: str, ensure: UnitAction.Ensure) -> None:
         validate_unit(ensure.spec)
+        if confining := missing_sandbox(ensure.spec.service):
+            raise FailedPreconditionError(
+                f"{', '.join(confining)}: the supervisor of this node cannot confine a unit so, and does not run it "
+                "with less: leave it out, or run the unit on a node with systemd",
+                field=confining[0],
+            )
         seen = self._look(directory)
         if seen.newer:
             raise FailedPreconditionError(seen.why)

@@ -33,7 +33,7 @@ DEPENDENCIES = (
 )
 _UNSUPPORTED_TEXT = ("root_directory", "protect_system", "slice", "bus_name", "syslog_identifier")
 _UNSUPPORTED_LISTS = ("runtime_directory", "state_directory")
-_UNSUPPORTED_FLAGS = ("no_new_privileges", "private_tmp")
+_UNSUPPORTED_FLAGS = ("private_tmp",)
 _STREAMS = ("null", "file:", "append:", "truncate:")
 _TYPES = {
     _Service.SIMPLE: "simple",
@@ -53,6 +53,7 @@ _SPECIFIED = (
     "standard_output",
     "standard_error",
 )
+_NO = ("", "no", "false", "off", "n", "f", "0")
 UMASK_DEFAULT = 0o022
 
 
@@ -85,6 +86,7 @@ def plan_of(name: str, unit: Unit, *, machine: Mapping[str, str]) -> Plan:
         umask=int(service.umask, 8) if service.umask else UMASK_DEFAULT,
         nice=service.nice if service.HasField("nice") else None,
         limits={each: value for each, value in limits_of(service) if each in LIMITS},
+        no_new_privileges=service.no_new_privileges,
         unsupported=tuple(unsupported(unit)),
         specifiers=tuple(unknown_specifiers(service, specifiers)),
         **texts,
@@ -138,6 +140,15 @@ def unsupported(unit: Unit) -> list[str]:
     ]
     fields += ["service.oom_policy"] if service.oom_policy else []
     return sorted(fields)
+
+
+def missing_sandbox(service: Service) -> list[str]:
+    """Returns the fields that confine the service and that nothing but systemd can carry out: without them it would
+    reach more than its definition says."""
+    fields = [each for each in ("root_directory", "private_tmp") if getattr(service, each)]
+    if service.protect_system.strip().lower() not in _NO:
+        fields.append("protect_system")
+    return [f"service.{each}" for each in fields]
 
 
 def unknown_specifiers(service: Service, known: Mapping[str, str]) -> list[str]:

@@ -43,6 +43,7 @@ class Plan:
     """From whom notifications are taken: `none`, `main`, `exec`, `all`."""
     umask: int = 0o022
     nice: int | None = None
+    no_new_privileges: bool = False
     limits: dict[str, int] = field(default_factory=dict)
     pid_file: str = ""
     user: str = ""

@@ -6,6 +6,7 @@ in the new process, which can be killed. It reports through a pipe, which ends w
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -13,20 +14,23 @@ import resource
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from rube.units.drivers.environment_files import read_environment_files
 from rube.units.drivers.programs import error_words, missing_group, missing_user, why_not_executable
-from rube.units.drivers.supervisor import attributes, presence
+from rube.units.drivers.supervisor import attributes, presence, privileges
 from rube.units.drivers.supervisor.records import Plan
 from rube.units.service.commandline import CommandLine
 from rube.units.service.exit_codes import (
+    EXIT_CAPABILITIES,
     EXIT_CHDIR,
     EXIT_EXEC,
     EXIT_FDS,
     EXIT_GROUP,
     EXIT_LIMITS,
     EXIT_NICE,
+    EXIT_NO_NEW_PRIVILEGES,
     EXIT_STDERR,
     EXIT_STDIN,
     EXIT_STDOUT,
@@ -153,6 +157,7 @@ def _run(plan: Plan, command: CommandLine, environment: dict[str, str], output: 
     if not command.keeps_privileges:
         _become(identity)
     _enter_directory(plan.working_directory, environment)
+    _drop_privileges(plan, command)
     environment["SYSTEMD_EXEC_PID"] = str(os.getpid())
     if "NOTIFY_SOCKET" in environment and "WATCHDOG_USEC" in environment:
         environment["WATCHDOG_PID"] = str(os.getpid())
@@ -288,6 +293,9 @@ def _identity_of(plan: Plan, environment: dict[str, str]) -> _Identity:
 def _become(identity: _Identity) -> None:
     user, gid = identity.user, identity.gid
     if gid is None:
+        if os.getuid() == 0:
+            with contextlib.suppress(PermissionError):  # a user namespace may forbid it, to its root, too
+                os.setgroups([])  # it had those of the shell that started the rubelet
         return
     if os.getuid() == 0:
         _give_output(user.pw_uid if user else 0, gid)
@@ -295,6 +303,14 @@ def _become(identity: _Identity) -> None:
     _step(EXIT_GROUP, f"group {gid}", lambda: os.setgid(gid))
     if user:
         _step(EXIT_USER, f"user {user.pw_name}", lambda: os.setuid(user.pw_uid))
+
+
+def _drop_privileges(plan: Plan, command: CommandLine) -> None:
+    if not command.keeps_privileges:
+        rights = partial(privileges.drop_capabilities, all_of_them=os.getuid() != 0)
+        _step(EXIT_CAPABILITIES, "capabilities", rights)
+    if plan.no_new_privileges and "+" not in command.prefixes:
+        _step(EXIT_NO_NEW_PRIVILEGES, "no_new_privileges", privileges.gain_no_more)
 
 
 def _give_output(uid: int, gid: int) -> None:
