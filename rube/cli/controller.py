@@ -14,6 +14,7 @@ import click
 from rube.api.addresses import check_host_port
 from rube.api.errors import InvalidArgumentError, RubeError
 from rube.cli.daemon import Stop, announce, describe, end_task, is_expected, run_daemon
+from rube.cli.decisions import Recorder
 from rube.cli.options import checked, log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
 from rube.cli.tls import insecure_option, refuse_exposure, tls_options
@@ -21,6 +22,7 @@ from rube.client import Client
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.cluster.garbage import EVENT_TTL_S
+from rube.controllers.config import observe_nothing
 from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
 from rube.group import MemberConfig
 from rube.host import ChannelTls, Host
@@ -106,6 +108,14 @@ async def run_replicated(host: Host, servers: Sequence[str], config: ReplicatedC
         await ReplicatedControllers(host, client, config).run()
 
 
+def recorder(directory: str) -> Recorder:
+    """Returns what records decisions. Raises click.UsageError for a directory that cannot be made."""
+    try:
+        return Recorder(Path(directory))
+    except OSError as error:
+        raise click.UsageError(f"--record: cannot make {directory}: {error.strerror}") from error
+
+
 def _replicas(
     context: click.Context, parameter: click.Parameter, text: str | None
 ) -> tuple[tuple[str, str], ...] | None:
@@ -155,6 +165,11 @@ def replicated_config(
     help="All that share the memory, and where each listens for the others: a=HOST:PORT,b=HOST:PORT,c=HOST:PORT.",
 )
 @click.option("--name", metavar="NAME", help="Which of the replicas this is.")
+@click.option(
+    "--record",
+    metavar="DIR",
+    help="Append each decision, and the state that it was made on, to files in DIR, for `rube replay`.",
+)
 @tls_options
 @insecure_option
 @log_level_option
@@ -165,6 +180,7 @@ def controller(
     event_ttl_s: int,
     replicas: tuple[tuple[str, str], ...] | None,
     name: str | None,
+    record: str | None,
     tls: ChannelTls | None,
     insecure: bool,
     log_level: str,
@@ -190,7 +206,8 @@ def controller(
     if (name is None) != (replicas is None):
         raise click.UsageError("--name and --replicas go together: give both, or none")
     check_controllers(controllers)
-    wanted = ClusterControllersConfig(names=controllers, event_ttl_s=event_ttl_s)
+    observer = observe_nothing if record is None else recorder(record)
+    wanted = ClusterControllersConfig(names=controllers, event_ttl_s=event_ttl_s, observer=observer)
     config = None
     if name is not None and replicas is not None:
         try:

@@ -22,6 +22,7 @@ _COMMANDS = {
     "new": LazyCommand("rube.cli.new", "new", "Begin a controller of your own."),
     "raft": LazyCommand("rube.cli.raft", "raft", "Try Raft by script, message by message."),
     "relay": LazyCommand("rube.cli.relay", "relay", "Serve many from one watch of an apiserver."),
+    "replay": LazyCommand("rube.cli.replay", "replay", "Let a controller decide again on recorded states."),
     "sim": LazyCommand("rube.cli.sim", "sim", "Run a scenario in the simulated world."),
     "store": LazyCommand("rube.cli.store", "store", "Back up, restore, check, compact and move a store."),
     "systemd-units": LazyCommand(

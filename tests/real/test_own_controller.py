@@ -11,7 +11,9 @@ import pytest
 from rube.api import DeleteRequest, GetRequest
 from rube.api.errors import FailedPreconditionError, NotFoundError
 from rube.api.keys import ObjectKey
+from rube.cli.decisions import replay
 from rube.cli.local import Daemon, LocalCluster, local_cluster
+from rube.controllers.cluster.catalog import make_controller
 from tests.real.cluster_calls import UNIT_TYPE, client_of, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "03-own-controller"
@@ -20,18 +22,21 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "03-own-controller"
 def controller(cluster: LocalCluster, names: str) -> Daemon:
     argv = [sys.executable, "-m", "rube.cli.main", "controller", "--server", cluster.address]
     argv += ["--data", str(cluster.directory / "controller"), "--controllers", names]
+    argv += ["--record", str(cluster.directory / "decisions")]
     return Daemon("controller", argv, log=cluster.directory / "controller.log")
 
 
+@pytest.mark.parametrize(("name", "other"), [("agents:Agents", "agents.wasm"), ("agents.wasm", "agents:Agents")])
 def test_the_example_puts_its_unit_on_a_node_and_again_after_it_was_deleted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(EXAMPLES)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
     key = ObjectKey(UNIT_TYPE, "agents", "worker-1").to_proto()
 
     async def main() -> None:
         async with local_cluster(tmp_path) as cluster, client_of(cluster) as client:
-            daemon = controller(cluster, "agents:Agents")
+            daemon = controller(cluster, name)
             await daemon.start()
             try:
                 await cluster.start_rubelet("worker-1")
@@ -50,6 +55,9 @@ def test_the_example_puts_its_unit_on_a_node_and_again_after_it_was_deleted(
                 await daemon.stop()
 
     asyncio.run(main())
+    replayed = replay(tmp_path / "decisions", make_controller(other))
+    assert replayed.difference is None
+    assert replayed.decisions >= 3
 
 
 def test_what_is_no_controller_ends_the_daemon_at_once_with_the_reason(tmp_path: Path) -> None:
