@@ -23,6 +23,7 @@ EXTRA_OF_MODULE: Final = {
     "simpy": "sim",
     "sortedcontainers": "server",
     "uvloop": "fast",
+    "wasmtime": "wasm",
     "zstandard": "server",
 }
 """The extra that brings a module which the base installation lacks."""

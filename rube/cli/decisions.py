@@ -85,7 +85,7 @@ def _opened(path: Path) -> BinaryIO:
     return file
 
 
-class Difference(NamedTuple):
+class ChangedDecision(NamedTuple):
     """The first recorded decision that a controller decides in another way, as text for people."""
 
     number: int
@@ -100,7 +100,7 @@ class Replay(NamedTuple):
     """The number of decisions that were made again, and the first that differs, which is the last of them."""
 
     decisions: int
-    difference: Difference | None
+    difference: ChangedDecision | None
 
 
 def replay(directory: Path, controller: Controller) -> Replay:
@@ -145,10 +145,10 @@ def _read(kind: type[T], file: BinaryIO) -> T | None:
     return found
 
 
-def _difference(number: int, state: State, recorded: Decision, now: Decision, types: Types) -> Difference:
+def _difference(number: int, state: State, recorded: Decision, now: Decision, types: Types) -> ChangedDecision:
     before, after = (textproto.format(each, types).splitlines() for each in (recorded, now))
     lines = list(difflib.unified_diff(before, after, lineterm="", n=3))[2:]
-    return Difference(number, ObjectKey.from_proto(state.key), textproto.format(state, types), "\n".join(lines))
+    return ChangedDecision(number, ObjectKey.from_proto(state.key), textproto.format(state, types), "\n".join(lines))
 
 
 def _types(controller: Controller) -> Types:

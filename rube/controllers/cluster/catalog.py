@@ -15,6 +15,7 @@ from rube.controllers.cluster.placement import Placement
 from rube.controllers.contract import Controller
 from rube.controllers.naming import find
 from rube.controllers.spec import check_type
+from rube.distribution import missing_module
 from rube.installed import CONTROLLERS
 
 CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {
@@ -56,9 +57,7 @@ def _module(name: str) -> Controller:
     try:
         from rube.controllers.wasm.controller import wasm_controller
     except ModuleNotFoundError as error:
-        raise InvalidArgumentError(
-            f"controller {name!r} is WebAssembly: pip install 'rube-plane[wasm]'", field="controllers"
-        ) from error
+        raise InvalidArgumentError(f"controller {name!r}: {missing_module(error)}", field="controllers") from error
     return wasm_controller(name)
 
 

@@ -149,7 +149,7 @@ def _linker(module: wasmtime.Module, system: System) -> wasmtime.Linker:
         place, name, found = wanted.module, wanted.name or "", wanted.type
         if not isinstance(found, wasmtime.FuncType) or place not in ("rube", WASI):
             raise InvalidArgumentError(
-                f"it imports {place}.{name}, which no controller gets: see docs/reference/wasm.md"
+                f"it imports {place}.{name}, which no controller gets: rube.log and WASI preview 1 are all"
             )
         parameters, results = _signature(found)
         if (known := functions.get((place, name))) is not None:
