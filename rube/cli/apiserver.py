@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from rube.api import Object, PutRequest
 from rube.api.addresses import ANY_HOSTS, split_host_port
+from rube.api.errors import InvalidArgumentError
+from rube.cli.certificates import FIRST_TOKEN_FILE
 from rube.cli.controller import (
     check_controllers,
     controllers_option,
@@ -19,11 +23,13 @@ from rube.cli.controller import (
 from rube.cli.daemon import Stop, announce, end_task, first_of, run_daemon
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, log_level_option
 from rube.cli.real_host import real_host
-from rube.cli.tls import insecure_option, refuse_exposure, tls_options
+from rube.cli.tls import insecure_option, kept_renewed, refuse_exposure, tls_options
+from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllersConfig
 from rube.host import ChannelTls, Host
 from rube.server import ApiServer, ApiServerConfig
 from rube.server.audit.log import AuditConfig, AuditLog, WhenFull
+from rube.server.certificates_config import CertificatesConfig
 from rube.server.entrance.limits import FairnessConfig
 from rube.server.rights.subjects import PlainAccess, RightsConfig
 from rube.store import open_store
@@ -31,6 +37,9 @@ from rube.store.replicated.backend import member_config
 from rube.store.urls import StoreUrl, parse_store_url
 from rube.transport import ServerKind
 from rube.units.spec_checks import built_in_spec_checks
+
+if TYPE_CHECKING:
+    from rube.trust.ca_directory import CaDirectory
 
 FAILED_GRACE_S = 0.5
 """The grace period of calls after the store has failed: no write can succeed."""
@@ -115,6 +124,11 @@ FAILED_GRACE_S = 0.5
     help="Calls of one caller, who has to wait past that; heartbeats are not counted. 0: any number.",
 )
 @tls_options
+@click.option(
+    "--ca",
+    metavar="DIR",
+    help="With --tls: give certificates to machines that join, with the CA in there ('rube init' makes DIR/ca).",
+)
 @insecure_option
 @log_level_option
 def apiserver(
@@ -132,6 +146,7 @@ def apiserver(
     audit_full: str,
     calls_per_s: int,
     tls: ChannelTls | None,
+    ca: str | None,
     insecure: bool,
     log_level: str,
 ) -> None:
@@ -141,7 +156,7 @@ def apiserver(
     Examples:
       rube apiserver --store sqlite:////var/lib/rubeapiserver/store.db
       rube apiserver --store memory: --listen 127.0.0.1:0
-      rube apiserver --listen 0.0.0.0:7823 --tls /etc/rube/server
+      rube apiserver --listen 0.0.0.0:7823 --tls /etc/rube/server --ca /etc/rube/ca
       rube apiserver --store etcd://10.0.0.1:2379,10.0.0.2:2379/rube
       rube apiserver --store 'raft+sqlite:////var/lib/rubeapiserver/a.db?name=a&members=a=10.0.0.1:7824,b=…,c=…'
 
@@ -153,6 +168,10 @@ def apiserver(
     async def main(stop: Stop) -> None:
         host = real_host(server_kind=server_kind, tls=tls)
         refuse_exposure([*member_addresses(parse_store_url(store_url)), *listen], tls, insecure)
+        async with kept_renewed(host, tls, signer=signer):
+            await run(host, stop)
+
+    async def run(host: Host, stop: Stop) -> None:
         store = await open_store(host, store_url)
         try:
             config = ApiServerConfig(
@@ -162,11 +181,14 @@ def apiserver(
                 rights=rights_config(local, tls) if rights else None,
                 audit=None if audit_path is None else audit_log(host, audit_path, audit_reads, audit_full),
                 fairness=FairnessConfig(caller_calls_per_s_max=calls_per_s),
+                certificates=None if signer is None else CertificatesConfig(signer=signer),
             )
             server = ApiServer(host, store, config)
             addresses = await server.start()
             shown = parse_store_url(store_url)  # without its password
             announce(f"rube apiserver: listening on {', '.join(addresses)}, store {shown}, id {store.store_id}")
+            if signer is not None:
+                await put_first_token(host, reachable(addresses[0]), signer.directory)
             memory_url = controllers_url(data, store_url)
             wanted = ClusterControllersConfig(names=controllers, event_ttl_s=event_ttl_s)
             running = asyncio.create_task(keep_controllers(host, [reachable(addresses[0])], memory_url, wanted))
@@ -180,6 +202,7 @@ def apiserver(
             await store.close()
 
     check_controllers(controllers)
+    signer = signer_of(ca, tls)
     sys.exit(run_daemon("rube apiserver", main, log_level=log_level))
 
 
@@ -198,6 +221,31 @@ def rights_config(local: str, tls: ChannelTls | None) -> RightsConfig:
     from rube.trust import domain_of
 
     return RightsConfig(local=PlainAccess(local), domain=domain_of(Path(tls.cert).read_bytes()))
+
+
+def signer_of(ca: str | None, tls: ChannelTls | None) -> CaDirectory | None:
+    """Returns what gives certificates. Raises click.UsageError for an option without the other, and unusable files."""
+    if ca is None:
+        return None
+    if tls is None:
+        raise click.UsageError("--ca needs --tls: certificates are given by TLS alone")
+    from rube.trust import domain_of
+    from rube.trust.ca_directory import CaDirectory
+
+    try:
+        return CaDirectory(Path(ca), domain_of(Path(tls.cert).read_bytes()))
+    except InvalidArgumentError as error:
+        raise click.UsageError(f"--ca: {error.message}") from error
+
+
+async def put_first_token(host: Host, server: str, directory: Path) -> None:
+    """Puts the token that `rube init` has printed, once."""
+    place = directory / FIRST_TOKEN_FILE
+    if not place.exists():
+        return
+    async with Client(host, [server]) as client:
+        await client.put(PutRequest(objects=[Object.FromString(place.read_bytes())]))
+    place.unlink()
 
 
 def member_addresses(url: StoreUrl) -> list[str]:

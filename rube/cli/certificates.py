@@ -17,10 +17,15 @@ from rube.host import RealClock
 from rube.host.network import directory_tls
 
 if TYPE_CHECKING:
-    from rube.trust import Authority, Identity
+    from rube.trust import Identity
+    from rube.trust.ca_directory import CaDirectory
 
 DAYS: Final = 365
 OWN_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+FIRST_TOKEN_FILE: Final = "first-token"
+"""The token that `rube init` prints: the first apiserver with the CA puts it."""
+FIRST_TOKEN_S: Final = 24 * 3600.0
+FIRST_TOKEN_USES: Final = 100
 SERVER, ADMIN, AUTHORITY = "server", "admin", "ca"
 _CA_FILE, _CA_KEY = "ca.pem", "ca.key"
 
@@ -43,19 +48,29 @@ _days_option = click.option(
     multiple=True,
     help="A host name or IP address by which others reach the server; repeat it.  [added: this machine's, localhost]",
 )
+@click.option("--rotate", is_flag=True, help="Make the next CA of DIRECTORY, beside which those before stay trusted.")
+@click.option("--retire", is_flag=True, help="Trust the newest CA of DIRECTORY alone from now on.")
 @_days_option
-def init(directory: Path, hosts: tuple[str, ...], days: float) -> None:
+def init(directory: Path, hosts: tuple[str, ...], rotate: bool, retire: bool, days: float) -> None:
     """Makes a cluster's CA, and certificates for the server and for an administrator, below DIRECTORY.
 
     \b
     Example:
       rube init ~/rube --host 10.0.0.1
-      rube apiserver --listen 0.0.0.0:7823 --tls ~/rube/server
+      rube apiserver --listen 0.0.0.0:7823 --tls ~/rube/server --ca ~/rube/ca
+      rubelet join rube1.…@10.0.0.1:7823       # the line that this command prints, on each node
       ructl context set home --server 10.0.0.1:7823 --tls ~/rube/admin
 
-    Keys are for their owner alone. Keep DIRECTORY/ca off the cluster's machines: whoever has ca.key is everyone.
+    Keys are for their owner alone; whoever has DIRECTORY/ca/ca.key is everyone. Without --ca no machine joins by
+    itself, and DIRECTORY/ca can be kept off the cluster: 'rube cert' makes each certificate.
+
+    --rotate needs no restart: apiservers with --ca use the new CA at once, the others get it with their next
+    certificate. --retire ends the trust in those before, once their certificates are shown no more.
     """
-    _orderly(lambda: _init(directory, hosts, days))
+    if rotate or retire:
+        _orderly(lambda: _next_ca(directory, rotate=rotate, retire=retire))
+    else:
+        _orderly(lambda: _init(directory, hosts, days))
 
 
 @click.command()
@@ -86,8 +101,10 @@ def cert(
 
 
 def _init(directory: Path, hosts: tuple[str, ...], days: float) -> None:
+    from rube.cli.token import new_token
     from rube.store.engines.private_files import make_directory
     from rube.trust import Authority, Identity
+    from rube.trust.ca_directory import CaDirectory
     from rube.trust.keys import KEY_MODE, write_file
 
     place = directory / AUTHORITY
@@ -103,26 +120,42 @@ def _init(directory: Path, hosts: tuple[str, ...], days: float) -> None:
     here = platform.node() or "localhost"
     server = Identity(kind="member", name=here, names=tuple(dict.fromkeys((*hosts, here, *OWN_NAMES))))
     admin = Identity(kind="user", name="admin", groups=(ADMINS,))
-    _write(authority, server, directory / SERVER, days)
-    _write(authority, admin, directory / ADMIN, days)
+    authorities = CaDirectory(place, server.domain)
+    _write(authorities, server, directory / SERVER, days)
+    _write(authorities, admin, directory / ADMIN, days)
     address = f"{hosts[0]}:{DEFAULT_ADDRESS.rpartition(':')[2]}" if hosts else DEFAULT_ADDRESS
     listen = address if not hosts else f"0.0.0.0:{address.rpartition(':')[2]}"
-    click.echo(f"""CA {authority.hash()} in {place}: keep {_CA_KEY} safe, and off the cluster's machines.
+    line, token = new_token(["node/*"], FIRST_TOKEN_S, FIRST_TOKEN_USES, authority.hash(), address)
+    write_file(place / FIRST_TOKEN_FILE, token.SerializeToString(), KEY_MODE)
+    click.echo(f"""CA {authority.hash()} in {place}: keep {_CA_KEY} safe; whoever has it is everyone.
 Certificates for {days:g} days: {directory / SERVER} ({", ".join(server.names)}), {directory / ADMIN}
 
-    rube apiserver --listen {listen} --tls {directory / SERVER}
+    rube apiserver --listen {listen} --tls {directory / SERVER} --ca {place}
     ructl context set home --server {address} --tls {directory / ADMIN} && ructl context use home
 
-A node: make its certificate, bring the directory there, and start its rubelet with it:
+Each node, within {FIRST_TOKEN_S / 3600:g} hours ('rube token create' makes further tokens):
 
-    rube cert {directory} node/worker-1
-    rubelet --server {address} --node worker-1 --tls {directory}/node-worker-1""")
+    rubelet join {line}""")
+
+
+def _next_ca(directory: Path, *, rotate: bool, retire: bool) -> None:
+    from rube.trust.ca_directory import CaDirectory
+    from rube.trust.identity import DOMAIN
+
+    authorities = CaDirectory(directory / AUTHORITY, DOMAIN)
+    if rotate:
+        now_ns = RealClock().now_ns()
+        after = authorities.rotate(f"Rube CA of {platform.node()} {now_ns // 10**9}", now_ns)
+        click.echo(f"CA {after.hash()} signs from now on; those before stay trusted, until --retire")
+    if retire:
+        click.echo(f"{authorities.retire()} CAs are trusted no more by certificates that are made from now on")
 
 
 def _cert(
     directory: Path, text: str, hosts: tuple[str, ...], groups: tuple[str, ...], out: Path | None, days: float
 ) -> None:
-    from rube.trust import Authority, Identity, Key
+    from rube.trust import Identity
+    from rube.trust.ca_directory import CaDirectory
 
     place = directory / AUTHORITY
     kind, _, name = text.partition("/")
@@ -131,30 +164,24 @@ def _cert(
         raise click.UsageError("a member serves others: give the names or addresses that they reach it by, with --host")
     if kind in ("user", "node") and hosts:
         raise click.UsageError(f"the certificate of a {kind} must not pose as a server's: leave --host out")
-    try:
-        pem = (place / _CA_FILE).read_bytes()
-    except OSError as error:
-        raise FailedPreconditionError(
-            f"cannot read {place / _CA_FILE} ({error.strerror}): 'rube init {directory}' makes a CA there"
-        ) from error
-    authority = Authority.load(pem, Key.load(place / _CA_KEY))
+    authorities = CaDirectory(place, identity.domain)
     written = out or directory / f"{kind}-{name}"
-    _write(authority, identity, written, days)
+    _write(authorities, identity, written, days)
     click.echo(f"{identity.uri} for {days:g} days: {written}")
 
 
-def _write(authority: Authority, identity: Identity, directory: Path, days: float) -> None:
+def _write(authorities: CaDirectory, identity: Identity, directory: Path, days: float) -> None:
     """Writes ca.pem, cert.pem and key.pem; the key is kept if there is one."""
     from rube.store.engines.private_files import make_directory
     from rube.trust import Key
-    from rube.trust.authority import BACKDATED_S, DAY_S
     from rube.trust.keys import KEY_MODE, write_file
+    from rube.trust.ports import BACKDATED_S, DAY_S
 
     make_directory(directory)
     files = directory_tls(str(directory))
     now_ns = RealClock().now_ns()
     key = Key.load(Path(files.key)) if Path(files.key).exists() else Key.make()
-    issued = authority.issue(
+    issued = authorities.authority().issue(
         identity,
         key.private.public_key(),
         begin_ns=now_ns - BACKDATED_S * 10**9,
@@ -162,8 +189,8 @@ def _write(authority: Authority, identity: Identity, directory: Path, days: floa
     )
     if not Path(files.key).exists():
         write_file(Path(files.key), key.pem(), KEY_MODE)
-    write_file(Path(files.ca), authority.pem(), 0o644)
-    write_file(Path(files.cert), issued, 0o644)
+    write_file(Path(files.ca), authorities.trusted(), 0o644)
+    write_file(Path(files.cert), issued + authorities.chain(), 0o644)
 
 
 def _orderly(work: Callable[[], None]) -> None:

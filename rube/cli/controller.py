@@ -17,7 +17,7 @@ from rube.cli.daemon import Stop, announce, describe, end_task, is_expected, run
 from rube.cli.decisions import Recorder
 from rube.cli.options import checked, log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
-from rube.cli.tls import insecure_option, refuse_exposure, tls_options
+from rube.cli.tls import insecure_option, kept_renewed, refuse_exposure, tls_options
 from rube.client import Client
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
@@ -220,6 +220,10 @@ def controller(
         refuse_exposure([config.member.listen] if config is not None else [], tls, insecure)
         if config is None or data is not None:
             make_data_directory(Path(data or "."))
+        async with kept_renewed(host, tls):
+            await run(host, stop)
+
+    async def run(host: Host, stop: Stop) -> None:
         if config is None:
             running = asyncio.create_task(keep_controllers(host, servers, controllers_url(data or "."), wanted))
             announce(f"rube controller: running {', '.join(controllers)} for {', '.join(servers)}")

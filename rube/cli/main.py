@@ -19,15 +19,18 @@ _COMMANDS = {
     "cert": LazyCommand("rube.cli.certificates", "cert", "Make or renew a certificate of a cluster's CA."),
     "examples": LazyCommand("rube.cli.examples", "examples", "List the examples, or copy them to a directory."),
     "init": LazyCommand("rube.cli.certificates", "init", "Make a cluster's CA and its first certificates."),
+    "join": LazyCommand("rube.cli.join", "join", "Join a cluster as an apiserver, a controller or a relay."),
     "new": LazyCommand("rube.cli.new", "new", "Begin a controller of your own."),
     "raft": LazyCommand("rube.cli.raft", "raft", "Try Raft by script, message by message."),
     "relay": LazyCommand("rube.cli.relay", "relay", "Serve many from one watch of an apiserver."),
     "replay": LazyCommand("rube.cli.replay", "replay", "Let a controller decide again on recorded states."),
+    "revoke": LazyCommand("rube.cli.token", "revoke", "Take back the certificates of an identity."),
     "sim": LazyCommand("rube.cli.sim", "sim", "Run a scenario in the simulated world."),
     "store": LazyCommand("rube.cli.store", "store", "Back up, restore, check, compact and move a store."),
     "systemd-units": LazyCommand(
         "rube.cli.systemd_units", "systemd_units", "Print or install the daemons' systemd units."
     ),
+    "token": LazyCommand("rube.cli.token", "token", "Make, list and revoke the tokens by which machines join."),
     "up": LazyCommand("rube.cli.up", "up", "Run a development cluster in the foreground."),
 }
 

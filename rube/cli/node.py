@@ -16,6 +16,7 @@ from rube.cli.lines import say
 from rube.cli.node_policy import PolicyFile
 from rube.cli.options import make_data_directory
 from rube.cli.real_host import real_host
+from rube.cli.tls import kept_renewed
 from rube.controllers.config import NodeController
 from rube.controllers.nodes import Maker, NodeContext, make_node_controllers
 from rube.host import ChannelTls, Host
@@ -75,8 +76,10 @@ def run_rubelet(options: RubeletOptions) -> int:
                     await remove_things(host, controllers)
             else:
                 config = config_of(options.servers, options.node, data, boot_id, options.identity_policy)
-                config = replace(config, problems=[lambda: gate.problem])
-                async with policy.followed(host.clock):
+                instance: list[str] = []
+                config = replace(config, problems=[lambda: gate.problem], identified=instance.append)
+                renewed = kept_renewed(host, options.tls, lambda: instance[0] if instance else "")
+                async with policy.followed(host.clock), renewed:
                     await run_node(host, controllers, stop, config)
         finally:
             for one in controllers:

@@ -10,7 +10,7 @@ import click
 from rube.cli.daemon import Stop, announce, run_daemon
 from rube.cli.options import check_server, checked, log_level_option, parse_servers
 from rube.cli.real_host import real_host
-from rube.cli.tls import insecure_option, refuse_exposure, tls_options
+from rube.cli.tls import insecure_option, kept_renewed, refuse_exposure, tls_options
 from rube.host import ChannelTls
 from rube.server import ApiServerConfig
 from rube.server.relay import Relay, RelayConfig
@@ -88,7 +88,7 @@ def relay(
         addresses = await server.start()
         try:
             announce(f"rube relay: listening on {', '.join(addresses)}, for {', '.join(upstream)}")
-            async with asyncio.TaskGroup() as group:
+            async with kept_renewed(host, tls), asyncio.TaskGroup() as group:
                 running = group.create_task(server.run())
                 await stop.wait()
                 running.cancel()

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from rube import __version__
 from rube.api.errors import InvalidArgumentError
@@ -14,7 +15,7 @@ from rube.api.keys import validate_name
 from rube.cli.drivers import DRIVERS
 from rube.cli.first_process import leave_first_process
 from rube.cli.options import checked, log_level_option, servers_option
-from rube.cli.tls import tls_options
+from rube.cli.tls import identity_tls, tls_options
 from rube.console import main as run_program
 from rube.host import ChannelTls
 
@@ -99,6 +100,7 @@ def rubelet(
     \b
     Examples:
       rubelet --server 10.0.0.1:7823 --node worker-1 --tls /etc/rube/node
+      rubelet join rube1.…@10.0.0.1:7823
       rubelet --server 127.0.0.1:7823 --node worker-1 --data ~/rube/worker-1 --driver supervisor
       rubelet --data ~/rube/worker-1 --driver supervisor --purge
       rubelet --server 10.0.0.1:7823 --node worker-1 --controllers files:files
@@ -106,9 +108,16 @@ def rubelet(
     With the apiserver away, also at boot, it goes on from its copy. SIGTERM ends the rubelet and leaves the units
     running; the next one adopts them. --data is no place for a directory that is cleaned up, such as /tmp.
     """
+    from rube.cli.join import IDENTITY_DIRECTORY
+    from rube.cli.joining import joined_servers
     from rube.cli.node import RubeletOptions, run_rubelet
     from rube.controllers.nodes import node_makers
 
+    identity = data / IDENTITY_DIRECTORY
+    if tls is None and not purge and (joined := joined_servers(identity)):
+        tls = identity_tls(str(identity))
+        source = click.get_current_context().get_parameter_source("servers")
+        servers = joined if source is ParameterSource.DEFAULT else servers
     sys.path.append("")  # modules in the working directory are found, too
     try:
         makers = node_makers(controllers)
@@ -134,7 +143,13 @@ def rubelet(
 def main() -> None:
     """Exit codes: 0, 1 for an error, 2 for wrong usage."""
     leave_first_process()
-    run_program(rubelet, "rubelet")
+    if sys.argv[1:2] == ["join"]:
+        from rube.cli.join import join_node
+
+        sys.argv[0:2] = ["rubelet join"]
+        run_program(join_node, "rubelet join")
+    else:
+        run_program(rubelet, "rubelet")
 
 
 if __name__ == "__main__":

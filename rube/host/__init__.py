@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rube.host.clock import Clock
 from rube.host.engine import Engine, EngineView, Remains, Wreck, Write
 from rube.host.host import Host, Storage, Wrecks
-from rube.host.network import ChannelTls, Network, ServerOptions, ServerTls
+from rube.host.network import Admission, ChannelTls, Network, ServerOptions, ServerTls
 from rube.host.randomness import Randomness
 from rube.lazy import lazy_names
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rube.host.real_randomness import RealRandomness
 
 __all__ = [
+    "Admission",
     "ChannelTls",
     "Clock",
     "Engine",

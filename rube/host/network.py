@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -15,6 +15,19 @@ RESPONSE_BYTES_MAX = 3584 * 1024
 CALLS_MAX = 100_000
 
 
+class Admission(Protocol):
+    """The callers that a server lets in, beyond what TLS has judged."""
+
+    def refusal(self, context: Any) -> str:
+        """Returns why the caller of a servicer context may not call, with the remedy; "" if it may. Cheap: it is asked
+        at each call."""
+        ...
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Calls `changed` when an answer may have become another: calls that run are judged again."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
     """The promises of a server to its clients. Times in seconds."""
@@ -25,6 +38,8 @@ class ServerOptions:
     keepalive_s: float = 10.0
     keepalive_timeout_s: float = 5.0
     interceptors: Sequence[aio.ServerInterceptor[Any, Any]] = ()
+    admission: Admission | None = None
+    """None: everyone who may connect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +62,9 @@ class ServerTls:
     key: str
     client_ca: str
     """The authorities that may certify clients: a client without a certificate of theirs makes no call."""
+    open_methods: tuple[str, ...] = ()
+    """The methods, such as `/auth.Certificates/Join`, that clients without any certificate may call; every other one
+    answers UNAUTHENTICATED to them. None: TLS itself refuses such clients, as grpcio's server does in any case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +117,12 @@ class Network(Protocol):
         ...
 
 
-def listen(server: aio.Server, address: str, network: Network) -> int:
+def listen(server: aio.Server, address: str, network: Network, open_methods: tuple[str, ...] = ()) -> int:
     """Listens with the network's identity, if it has one, and returns the port. A Unix socket is plain text: the modes
     of its file guard it. Raises a RubeError."""
     if network.tls is None or address.startswith("unix:"):
         return server.add_insecure_port(address)
-    tls = ServerTls(cert=network.tls.cert, key=network.tls.key, client_ca=network.tls.ca)
+    tls = ServerTls(cert=network.tls.cert, key=network.tls.key, client_ca=network.tls.ca, open_methods=open_methods)
     return server.add_secure_port(address, tls)  # type: ignore[arg-type]  # what this port's servers take
 
 

@@ -11,6 +11,10 @@ from rube.controllers.config import DecisionObserver, RefusalObserver, observe_n
 from rube.rubelet.identity import IdentityPolicy
 
 
+def ignore(_: str) -> None:
+    """Does nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RubeletConfig:
     """The identity of a rubelet, its servers, and the place of its copy. Times in seconds."""
@@ -45,5 +49,7 @@ class RubeletConfig:
     """Called with each call that an apiserver refused."""
     problems: Sequence[Callable[[], str]] = ()
     """Each returns a problem of this node for its status; empty if there is none."""
+    identified: Callable[[str], None] = ignore
+    """Called with the instance of this node once it is known."""
     strict: bool = False
     """As in RuntimeConfig."""

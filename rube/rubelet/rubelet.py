@@ -98,6 +98,7 @@ class Rubelet:
         identity = await Identity.load(
             engine, self._host, config.node, machine_id=config.machine_id, policy=config.identity_policy
         )
+        config.identified(identity.instance_id)
         statuses = {name: one.unstored_status for name, one in self._controllers.items()}
         unstored = UnstoredReports(self._client, self._host.clock, config.node, statuses, retry_s=config.retry_s)
         copies = [self._copy_config(name, engine, unstored) for name in self._controllers]

@@ -11,16 +11,19 @@ from grpc import aio
 from rube import api_pb2
 from rube.api import (
     add_ApiServicer_to_server,
+    add_CertificatesServicer_to_server,
     add_NodesServicer_to_server,
     add_RightsServicer_to_server,
     auth_pb2,
     nodes_pb2,
 )
 from rube.api.errors import RubeError
+from rube.api.well_known import REVOCATION_TYPE, TOKEN_TYPE
 from rube.host import Host, Network
 from rube.host.network import listen
 from rube.server.attachments import Attachments
 from rube.server.audit.recording import Recorder
+from rube.server.certificates import OPEN_METHODS, CertificatesService, token_violations
 from rube.server.compaction import compact_periodically
 from rube.server.config import ApiServerConfig
 from rube.server.entrance.entrance import Entrance
@@ -29,6 +32,7 @@ from rube.server.first_answers import forget_periodically
 from rube.server.known_types import KnownTypes
 from rube.server.namespaces import Namespaces
 from rube.server.nodes import NodesService
+from rube.server.revocations import Revocations, revocation_violations
 from rube.server.rights.checks import RIGHTS_CHECKS
 from rube.server.rights.gate import Gate
 from rube.server.rights.kept import KeptPolicy
@@ -42,10 +46,12 @@ from rube.transport import StandardServices, add_standard_services
 _LOG = logging.getLogger("rube.server")
 DRAIN_S = 0.1
 """A stopping server tells callers so for so long: gRPC cancels, without an error text, calls that meet its own end."""
+_TRUST_CHECKS = {TOKEN_TYPE: token_violations, REVOCATION_TYPE: revocation_violations}
 _SERVICES = (
     api_pb2.DESCRIPTOR.services_by_name["Api"].full_name,
     nodes_pb2.DESCRIPTOR.services_by_name["Nodes"].full_name,
     auth_pb2.DESCRIPTOR.services_by_name["Rights"].full_name,
+    auth_pb2.DESCRIPTOR.services_by_name["Certificates"].full_name,
 )
 
 
@@ -59,7 +65,7 @@ class ApiServer:
         self._host = host
         self._store = GuardedStore(store, self._refuse_health)
         self._config = config or ApiServerConfig()
-        self._config = replace(self._config, spec_checks={**self._config.spec_checks, **RIGHTS_CHECKS})
+        self._config = replace(self._config, spec_checks={**self._config.spec_checks, **RIGHTS_CHECKS, **_TRUST_CHECKS})
         attachments = Attachments(
             host.clock, node_answers_max=self._config.node_answers_max, answers_max=self._config.answers_max
         )
@@ -74,10 +80,14 @@ class ApiServer:
         recorder = None if self._audit is None else Recorder(self._audit, host.clock)
         identified = (enforced or RightsConfig()).identified
         self._entrance = Entrance(identified, self._fairness, recorder)
+        self._revocations = Revocations(self._store, host.clock, self._config.begin_of)
         self._rights_service = RightsService(gate, self._types, self._audit)
         self._namespaces = Namespaces(host.clock, self._store)
         self._service = ApiService(host, self._store, self._types, self._namespaces, self._config, attachments, gate)
         self._nodes = NodesService(self._store, attachments, gate)
+        self._certificates = CertificatesService(
+            self._config.certificates, self._store, self._service.writer, host.clock, self._revocations
+        )
         self._server: aio.Server | None = None
         self._standard: StandardServices | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,10 +98,12 @@ class ApiServer:
         Raises FailedPreconditionError or InvalidArgumentError for an address that cannot be listened on.
         """
         assert self._server is None, "an apiserver starts once"
-        server = self._host.network.server(self._config.server_options)
+        options = replace(self._config.server_options, admission=self._revocations)
+        server = self._host.network.server(options)
         add_ApiServicer_to_server(self._entrance.wrap(self._service), server)
         add_NodesServicer_to_server(self._entrance.wrap(self._nodes), server)
         add_RightsServicer_to_server(self._entrance.wrap(self._rights_service), server)
+        add_CertificatesServicer_to_server(self._certificates, server)
         standard = await add_standard_services(server, _SERVICES, self._types.pools, self._gauges)
         try:
             if self._audit is not None:
@@ -101,7 +113,10 @@ class ApiServer:
             if self._config.rights is not None:
                 self._tasks.append(asyncio.create_task(self._rights.run(), name="rights"))
                 await self._rights.loaded()
-            addresses = tuple(bind(server, address, self._host.network) for address in self._config.listen)
+            open_methods = () if self._config.certificates is None else OPEN_METHODS
+            addresses = tuple(
+                bind(server, address, self._host.network, open_methods) for address in self._config.listen
+            )
             await server.start()
         except BaseException:
             for task in self._tasks:
@@ -111,6 +126,7 @@ class ApiServer:
             raise
         await standard.set_serving(True)
         self._server, self._standard = server, standard
+        self._tasks.append(asyncio.create_task(self._revocations.run(self._service.feed), name="revocations"))
         self._tasks.append(asyncio.create_task(self._namespaces.run(self._service.feed), name="namespaces"))
         self._tasks.append(asyncio.create_task(self._service.renewals.run(), name="renewals"))
         forgetting = forget_periodically(self._host.clock, self._store)
@@ -155,6 +171,6 @@ class ApiServer:
             await self._standard.shut_down()
 
 
-def bind(server: aio.Server, address: str, network: Network) -> str:
-    port = listen(server, address, network)
+def bind(server: aio.Server, address: str, network: Network, open_methods: tuple[str, ...] = ()) -> str:
+    port = listen(server, address, network, open_methods)
     return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"

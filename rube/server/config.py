@@ -9,6 +9,7 @@ from rube.api.types.violation import Violation
 from rube.host import ServerOptions
 from rube.host.network import RESPONSE_BYTES_MAX
 from rube.server.audit.log import AuditLog
+from rube.server.certificates_config import CertificatesConfig, real_begin_of
 from rube.server.entrance.limits import FairnessConfig
 from rube.server.rights.subjects import RightsConfig
 
@@ -26,6 +27,10 @@ class ApiServerConfig:
 
     rights: RightsConfig | None = None
     """None: everyone who reaches the server may do everything."""
+    certificates: CertificatesConfig | None = None
+    """None: this server gives no certificates, and lets no caller in without one."""
+    begin_of: Callable[[bytes], int] = real_begin_of
+    """When a certificate in PEM begins, in nanoseconds."""
 
     audit: AuditLog | None = None
     """None: nothing is logged."""

@@ -57,7 +57,7 @@ from rube.server.rights import running
 from rube.server.rights.gate import Gate
 from rube.server.status import update_status
 from rube.server.watch import Watches
-from rube.server.writes import Writer
+from rube.server.writes import IntentWriter, Writer
 from rube.store import Store
 from rube.transport import Encoded
 
@@ -89,6 +89,10 @@ class ApiService(ApiServicer):
         self._logs = LogRelay(host, store, attachments)
         self._gate = gate
         self._draining = False
+
+    @property
+    def writer(self) -> IntentWriter:
+        return self._backend.writer
 
     @property
     def feed(self) -> ChangeFeed:

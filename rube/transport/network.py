@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from rube.host.network import NoTls, chosen_tls
 from rube.transport.addresses import cannot_listen, check_address, is_this_machine, short_address
 from rube.transport.options import ChannelOptions, channel_core_options, server_core_options
 
+_LOG = logging.getLogger("rube.transport")
 ServerKind = Literal["h2corn", "grpcio"]
 
 
@@ -93,6 +95,10 @@ class GrpcNetwork:
         if self._server_kind == "grpcio":
             from rube.transport.tls import server_credentials
 
+            if tls.open_methods:
+                _LOG.warning(
+                    "machines cannot join at %s: grpcio's server takes no client without a certificate", address
+                )
             return int(inner.add_secure_port(address, server_credentials(tls)))
         return int(inner.add_secure_port(address, tls))
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 SCHEME: Final = "spiffe://"
+_SECURITY: Final = "transport_security_type"
 _NAMES, _SUBJECT, _PEM = "x509_subject_alternative_name", "x509_subject", "x509_pem_cert"
 CERTIFICATES_MAX: Final = 4096
 CONNECTIONS_MAX: Final = 4096
@@ -71,6 +72,18 @@ def _plain(name: str) -> Peer:
 def _address(name: str) -> str:
     """Returns the address in gRPC's name of a peer."""
     return name[5:] if name.startswith(("ipv4:", "ipv6:")) else name
+
+
+def certificate_of(context: Any) -> bytes:
+    """Returns the certificate of a call's client in PEM; empty without one."""
+    found: Mapping[str, Sequence[bytes]] = context.auth_context() or {}
+    return found.get(_PEM, (b"",))[0]
+
+
+def is_unproven(context: Any) -> bool:
+    """Returns whether a call comes by TLS from a client that has shown no certificate."""
+    found = context.auth_context() or {}
+    return bool(found.get(_SECURITY)) and not found.get(_PEM)
 
 
 @lru_cache(maxsize=CERTIFICATES_MAX)

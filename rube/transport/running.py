@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 from rube.api.errors import NotDoneError, ResourceExhaustedError
 
@@ -19,7 +20,7 @@ class Running:
 
     def __init__(self, calls_max: int) -> None:
         self._calls_max = calls_max
-        self._tasks: dict[asyncio.Task[object], str] = {}
+        self._tasks: dict[asyncio.Task[object], tuple[str, Any]] = {}
         self._closed = False
         self._idle = asyncio.Event()
         # Up to Python 3.11 each question for the running loop is a system call.
@@ -28,7 +29,11 @@ class Running:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def begin(self, method: str) -> None:
+    def contexts(self) -> list[tuple[asyncio.Task[object], Any]]:
+        """Returns the tasks that run handlers, each with the servicer context of its call."""
+        return [(task, context) for task, (_, context) in self._tasks.items()]
+
+    def begin(self, method: str, context: Any = None) -> None:
         """Notes that the current task runs a handler from now on, until `end`.
 
         Raises NotDoneError after `close`, ResourceExhaustedError past `calls_max`; the handler must not run then.
@@ -45,7 +50,7 @@ class Running:
             self._loop = asyncio.get_running_loop()
         task = asyncio.current_task(self._loop)
         assert task is not None, "handlers run in tasks"
-        self._tasks[task] = method
+        self._tasks[task] = (method, context)
 
     def end(self) -> None:
         """Notes that the current task runs no handler any more."""
@@ -70,7 +75,7 @@ class Running:
                 self._remind()
 
     def _remind(self) -> None:
-        methods = list(self._tasks.values())
+        methods = [method for method, _ in self._tasks.values()]
         more = f" and {len(methods) - NAMED_MAX} more" if len(methods) > NAMED_MAX else ""
         _LOG.warning(
             "the server has been stopping for %g s, and these calls do not end: %s%s",

@@ -29,13 +29,21 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
-from rube.api.errors import InvalidArgumentError, ResourceExhaustedError, RubeError, UnimplementedError
+from rube.api.errors import (
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    RubeError,
+    UnauthenticatedError,
+    UnimplementedError,
+)
 from rube.host import ServerOptions
 from rube.host.network import ServerTls
 from rube.transport.errors import abort_with
 from rube.transport.packing.form import MARK, PACKED_BYTES_MIN, asks
+from rube.transport.peers import is_unproven
 from rube.transport.running import Running
 from rube.transport.strangers import Strangers
+from rube.transport.tls_faults import TlsFault
 
 _LOG = logging.getLogger("rube.transport")
 
@@ -76,10 +84,47 @@ class UnparsableError(InvalidArgumentError):
 class Level:
     """The state that the handlers of one server share."""
 
-    def __init__(self, calls_max: int, message_bytes_max: int) -> None:
-        self.running = Running(calls_max)
+    def __init__(self, options: ServerOptions) -> None:
+        self.running = Running(options.calls_max)
         self.strangers = Strangers(_LOG)
-        self.message_bytes_max = message_bytes_max
+        self.message_bytes_max = options.message_bytes_max
+        self.admission = options.admission
+        self.open_methods: frozenset[str] = frozenset()
+        self.is_guarded = options.admission is not None
+        """Callers are looked at before their handlers run."""
+        self._expelled: dict[asyncio.Task[Any], str] = {}
+        if options.admission is not None:
+            options.admission.subscribe(self.judge_again)
+
+    def open(self, methods: Iterable[str]) -> None:
+        """Lets callers without a certificate call these methods, where TLS lets them in at all."""
+        self.open_methods |= frozenset(methods)
+        self.is_guarded |= bool(self.open_methods)
+
+    def admit(self, method: str, context: Any) -> None:
+        """Raises UnauthenticatedError for a caller that may not call."""
+        if self.open_methods and method not in self.open_methods and is_unproven(context):
+            raise UnauthenticatedError(
+                f"{method[:200]} takes no caller without a certificate: {TlsFault.NO_CERTIFICATE.value}"
+            )
+        if self.admission is not None and (why := self.admission.refusal(context)):
+            raise UnauthenticatedError(why)
+
+    def judge_again(self) -> None:
+        """Ends the calls that run, whose callers are not let in any more."""
+        assert self.admission is not None, "it has called this"
+        for task, context in self.running.contexts():
+            if task not in self._expelled and (why := self.admission.refusal(context)):
+                self._expelled[task] = why
+                task.cancel()
+
+    def expulsion(self) -> UnauthenticatedError | None:
+        """Returns why the current task was cancelled by `judge_again`; None: it was not."""
+        task = asyncio.current_task()
+        if task is None or (why := self._expelled.pop(task, None)) is None:
+            return None
+        task.uncancel()
+        return UnauthenticatedError(why)
 
     @cached_property
     def packer(self) -> Packer | None:
@@ -234,7 +279,9 @@ def _unary(behavior: Behavior, method: Method) -> Behavior:
 
     async def call(data: Any, context: aio.ServicerContext[Any, Any]) -> Any:
         try:
-            running.begin(method.name)
+            running.begin(method.name, context)
+            if method.level.is_guarded:
+                method.level.admit(method.name, context)
             given = LevelContext(context, method) if method.streams_requests else context
             response = behavior(method.requests(data), given)
             if is_coroutine or inspect.isawaitable(response):
@@ -246,7 +293,7 @@ def _unary(behavior: Behavior, method: Method) -> Behavior:
             is_large = len(encoded) >= PACKED_BYTES_MIN or method.is_large(data)
             return method.pack(response, encoded) if is_large and method.packs(context) else encoded
         except asyncio.CancelledError:
-            await _end_cancelled(context)
+            await _end_cancelled(context, method)
         except Exception as error:
             await _end(context, error, method)
         finally:
@@ -261,11 +308,13 @@ def _streaming(behavior: Behavior, method: Method) -> Behavior:
     async def call(data: Any, context: aio.ServicerContext[Any, Any]) -> None:
         leveled = LevelContext(context, method)
         try:
-            running.begin(method.name)
+            running.begin(method.name, context)
+            if method.level.is_guarded:
+                method.level.admit(method.name, context)
             await _respond(behavior(method.requests(data), leveled), leveled)
         except asyncio.CancelledError:
             leveled.end()
-            await _end_cancelled(context)
+            await _end_cancelled(context, method)
         except Exception as error:
             leveled.end()
             await _end(context, error, method)
@@ -291,9 +340,11 @@ async def _respond(responses: Any, context: LevelContext) -> None:
             await context.write(response)
 
 
-async def _end_cancelled(context: aio.ServicerContext[Any, Any]) -> NoReturn:
+async def _end_cancelled(context: aio.ServicerContext[Any, Any], method: Method) -> NoReturn:
     """Passes a cancellation on. If there was none, the handler has awaited something cancelled: grpcio would then send
     no status, and leave the client waiting."""
+    if (expulsion := method.level.expulsion()) is not None:
+        await _end(context, expulsion, method)
     task = asyncio.current_task()
     if task is None or task.cancelling():
         raise asyncio.CancelledError
@@ -348,7 +399,7 @@ class LevelServer(aio.Server):
         remedy."""
         self._inner = inner
         self._bind = bind
-        self._level = Level(options.calls_max, options.message_bytes_max)
+        self._level = Level(options)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[GenericHandler]) -> None:
         self._inner.add_generic_rpc_handlers(
@@ -379,6 +430,7 @@ class LevelServer(aio.Server):
         unusable."""
         if not isinstance(server_credentials, ServerTls):
             raise TypeError(f"{server_credentials!r} is no rube.host.ServerTls")
+        self._level.open(server_credentials.open_methods)
         return self._bind(address, server_credentials)
 
     async def start(self) -> None:

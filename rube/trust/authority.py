@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import ipaddress
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -17,11 +16,10 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.times import NS_PER_S
 from rube.trust.identity import Identity
 from rube.trust.keys import Key
+from rube.trust.names import SCHEME, alternative_names, uri_of
+from rube.trust.ports import BACKDATED_S, DAY_S
 
-DAY_S = 24 * 3600
 AUTHORITY_DAYS = 3650
-BACKDATED_S = 3600
-"""Certificates begin so long before they are made: the clocks of machines differ."""
 _COMMON_NAME_CHARS_MAX = 64
 
 
@@ -34,7 +32,7 @@ class Authority:
 
     @classmethod
     def make(cls, name: str, now_ns: int, days: float = AUTHORITY_DAYS) -> Authority:
-        """Makes a CA that signs leaf certificates alone."""
+        """Makes a CA. It signs leaf certificates, and the CA that comes after it (`link`)."""
         key = Key.make()
         public = key.private.public_key()
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_COMMON_NAME_CHARS_MAX])])
@@ -46,7 +44,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(_at(now_ns, -BACKDATED_S))
             .not_valid_after(_at(now_ns, days * DAY_S))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         )
@@ -84,8 +82,29 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-            .add_extension(x509.SubjectAlternativeName(_names(identity)), critical=False)
+            .add_extension(x509.SubjectAlternativeName(alternative_names(identity)), critical=False)
             .add_extension(identifier, critical=False)
+        )
+        return built.sign(self.key.private, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    def link(self, successor: Authority) -> bytes:
+        """Returns the successor's certificate in PEM, made by this CA: who trusts this one alone believes the other by
+        it. It ends with the successor's own."""
+        public = successor.key.private.public_key()
+        built = (
+            x509.CertificateBuilder()
+            .subject_name(successor.certificate.subject)
+            .issuer_name(self.certificate.subject)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(successor.certificate.not_valid_before_utc)
+            .not_valid_after(successor.certificate.not_valid_after_utc)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.private.public_key()), critical=False
+            )
         )
         return built.sign(self.key.private, hashes.SHA256()).public_bytes(Encoding.PEM)
 
@@ -100,33 +119,12 @@ def load_certificate(pem: bytes) -> x509.Certificate:
 
 def domain_of(pem: bytes) -> str:
     """Returns the trust domain of a certificate; "" for one that names none. Raises InvalidArgumentError."""
-    extensions = load_certificate(pem).extensions
-    try:
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ""
-    uris = [uri for uri in names.get_values_for_type(x509.UniformResourceIdentifier) if uri.startswith("spiffe://")]
-    return uris[0].removeprefix("spiffe://").partition("/")[0] if len(uris) == 1 else ""
+    return uri_of(load_certificate(pem)).removeprefix(SCHEME).partition("/")[0]
 
 
 def authority_hash(certificate: x509.Certificate) -> str:
     """Returns the SHA-256 of the certificate, in hex."""
     return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
-
-
-def _names(identity: Identity) -> list[x509.GeneralName]:
-    return [x509.UniformResourceIdentifier(identity.uri), *(_name(name) for name in identity.names)]
-
-
-def _name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name.strip("[]")))
-    except ValueError:
-        pass
-    try:
-        return x509.DNSName(name)
-    except ValueError as error:
-        raise InvalidArgumentError(f"{name!r} is no host name and no IP address: {error}") from error
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -14,7 +14,7 @@ from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 from rube.api.errors import RubeError, encode_error
 from rube.transport.h2.encodings import ACCEPTED, ENCODED_BYTES_MIN, ENCODINGS, Encoding, fitting
-from rube.transport.h2.identity import IDENTITY_KEY, auth_context
+from rube.transport.h2.identity import IDENTITY_KEY, NO_CERTIFICATE, auth_context
 from rube.transport.h2.messages import IDENTITY, MessageReader, StatusError, framed
 from rube.transport.h2.metadata import Metadata, percent_encoded, timeout_s, to_headers, to_metadata
 from rube.transport.servicer import EndedError
@@ -192,7 +192,10 @@ class Call:
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
         tls = self._scope["extensions"].get("tls")
-        return auth_context(tls["client_cert_chain"][0], tls["client_cert_name"]) if tls else {}
+        if not tls:
+            return {}
+        chain = tls["client_cert_chain"]
+        return auth_context(chain[0], tls["client_cert_name"]) if chain else NO_CERTIFICATE
 
     def time_remaining(self) -> float:
         if self._deadline_s is None:

@@ -12,6 +12,10 @@ CERTIFICATES_MAX = 4096
 TLS_1_3: Final = 0x0304
 
 
+NO_CERTIFICATE: Final[Mapping[str, Sequence[bytes]]] = {"transport_security_type": (b"ssl",)}
+"""The context of a client that has shown none."""
+
+
 @lru_cache(maxsize=CERTIFICATES_MAX)
 def auth_context(pem: str, subject: str) -> Mapping[str, Sequence[bytes]]:
     """Returns what grpc.aio's server gives for this certificate: under the keys that all servers of Rube have."""

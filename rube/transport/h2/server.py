@@ -32,6 +32,7 @@ UNKNOWN_CONTENT = (
     b"and Connect's unary calls (application/json, application/proto)\n"
 )
 FOREIGN_ORIGIN = b"this port takes no calls from pages of other origins\n"
+NO_CERTIFICATE_SHOWN = b"this port shows its pages to clients with a certificate of the cluster\n"
 NOT_FOUND = f"no such page: there are {', '.join(PATHS)}\n".encode()
 METHOD_CHARS_MAX = 200
 STOPPING = "the server is stopping"
@@ -270,6 +271,9 @@ class H2Server(aio.Server):
 
     async def _show_page(self, scope: Any, send: Any) -> None:
         page = None
+        if (tls := scope["extensions"].get("tls")) and not tls["client_cert_chain"]:
+            await _answer(send, Page(401, TEXT, NO_CERTIFICATE_SHOWN))
+            return
         if scope["method"] in ("GET", "HEAD"):
             page = self._pages.page(scope["path"], self._calls.values())
         await _answer(send, page or Page(404, TEXT, NOT_FOUND))

@@ -116,7 +116,8 @@ def _config(options: ServerOptions, listening: Iterable[Listening], tls: ServerT
         ) from error
     files: dict[str, Any] = {}
     if tls is not None:
-        files = {"certfile": tls.cert, "keyfile": tls.key, "ca_certs": tls.client_ca, "cert_reqs": "required"}
+        files = {"certfile": tls.cert, "keyfile": tls.key, "ca_certs": tls.client_ca}
+        files["cert_reqs"] = "optional" if tls.open_methods else "required"
     return Config(
         bind=tuple(f"fd://{fd}" for fd in _fds(listening)),
         grpc=True,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from grpc import aio
+from grpc import StatusCode, aio
 
 from rube.api.errors import InvalidArgumentError, NotSentError
 from rube.host import ChannelTls, ServerTls
@@ -15,7 +17,7 @@ from rube.transport import Peer, connect, peer
 from rube.transport.tls_faults import TlsFault
 from tests.conformance.transport.transport_identities import FUTURE, PAST, client_tls, server_tls
 from tests.conformance.transport.transport_service import Client, echo, repeat
-from tests.conformance.transport.transport_sites import WAIT_S_MAX, RealSite, Served, Site
+from tests.conformance.transport.transport_sites import SERVER, WAIT_S_MAX, RealSite, Served, Site
 
 
 async def refusal(site: Site, server: Served, tls: ChannelTls | None) -> str:
@@ -170,3 +172,62 @@ async def test_unusable_files_are_refused_before_any_connection(site: Site) -> N
         await site.serve(tls=ServerTls(cert=server.cert, key=server.key, client_ca=""))
     with pytest.raises(InvalidArgumentError, match="a Unix socket takes no TLS"):
         await site.serve(address=site.unix_address(), tls=server_tls(site.identities))
+
+
+async def test_a_caller_without_a_certificate_reaches_the_open_methods_alone(site: Site) -> None:
+    tls = replace(server_tls(site.identities), open_methods=("/test.Service/unary_unary",))
+    server = await site.serve(unary_unary=echo, unary_stream=repeat, tls=tls)
+    stranger = ChannelTls(ca=client_tls(site.identities).ca)
+    if isinstance(site, RealSite) and site.kind == "grpcio":
+        assert told(site, TlsFault.NO_CERTIFICATE) in await refusal(site, server, stranger)
+        return
+    async with site.patient.channel(server.address, tls=stranger) as channel:
+        calls = Client(channel)
+        assert await calls.unary_unary(b"a", timeout=WAIT_S_MAX) == b"a"
+        with pytest.raises(aio.AioRpcError) as raised:
+            [_ async for _ in calls.unary_stream(b"1", timeout=WAIT_S_MAX)]
+        assert raised.value.code() is StatusCode.UNAUTHENTICATED
+        assert TlsFault.NO_CERTIFICATE.value in str(raised.value.details())
+    async with site.patient.channel(server.address, tls=client_tls(site.identities)) as channel:
+        assert await Client(channel).unary_unary(b"b", timeout=WAIT_S_MAX) == b"b"
+    assert told(site, TlsFault.REFUSED_AUTHORITY) in await refusal(
+        site, server, client_tls(site.identities, issuer="other")
+    )
+
+
+class Expelling:
+    """An Admission that turns."""
+
+    def __init__(self) -> None:
+        self.why = ""
+        self.changed: list[Callable[[], None]] = []
+
+    def refusal(self, context: Any) -> str:
+        return self.why if peer(context).name == "ada" else ""
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        self.changed.append(changed)
+
+
+async def test_a_caller_that_is_let_in_no_more_loses_its_calls(site: Site) -> None:
+    admission, begun = Expelling(), asyncio.Event()
+
+    async def stay(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield request
+        begun.set()
+        await asyncio.Event().wait()
+
+    options = replace(SERVER, admission=admission)
+    server = await site.serve(unary_unary=echo, unary_stream=stay, tls=server_tls(site.identities), options=options)
+    async with site.patient.channel(server.address, tls=client_tls(site.identities)) as channel:
+        calls = Client(channel)
+        stream = calls.unary_stream(b"a")
+        assert await stream.read() == b"a"
+        await begun.wait()
+        admission.why = "taken back"
+        for changed in admission.changed:
+            changed()
+        for call in (stream.read(), calls.unary_unary(b"", timeout=WAIT_S_MAX)):
+            with pytest.raises(aio.AioRpcError) as raised:
+                await call
+            assert (raised.value.code(), raised.value.details()) == (StatusCode.UNAUTHENTICATED, "taken back")

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from grpc import aio
 
-from rube.host.network import MESSAGE_BYTES_MAX
+from rube.host import ServerOptions
 from rube.transport.servicer import Level, level_handler
 
 
@@ -35,7 +35,7 @@ async def _answers(request: bytes, context: Any) -> AsyncIterator[bytes]:
 
 
 def test_a_client_that_leaves_is_no_error_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
-    handler = level_handler(grpc.unary_stream_rpc_method_handler(_answers), "/a/B", Level(1, MESSAGE_BYTES_MAX))
+    handler = level_handler(grpc.unary_stream_rpc_method_handler(_answers), "/a/B", Level(ServerOptions(calls_max=1)))
     with caplog.at_level(logging.DEBUG, "rube"), pytest.raises(asyncio.CancelledError):
         asyncio.run(handler.unary_stream(b"", _Leaving()))  # type: ignore[arg-type, misc]  # grpc-stubs lag behind
     assert not [record for record in caplog.records if record.name.startswith("rube")]

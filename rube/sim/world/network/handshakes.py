@@ -80,6 +80,7 @@ class ServerHandshake:
     ) -> None:
         self._process = process
         self._authorities = files.authorities(tls.client_ca)
+        self._open = bool(tls.open_methods)
         self._certificate = files.certificate(tls.cert, tls.key)
         self._send = send
         self._done = done
@@ -94,14 +95,15 @@ class ServerHandshake:
             self._later(self._verify, frame.head[1])
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
-        assert self._client is not None, "a call comes after the handshake"
-        return self._client.auth_context()
+        assert self.is_done, "a call comes after the handshake"
+        return {"transport_security_type": (b"ssl",)} if self._client is None else self._client.auth_context()
 
     def _show(self) -> None:
         self._send(Frame(FrameKind.TLS, head=(CERTIFICATE, self._certificate), data=bytes(HELLO_BYTES)))
 
     def _verify(self, certificate: SimCertificate | None) -> None:
-        fault = fault_of_client(certificate, self._authorities, self._process)
+        is_stranger = certificate is None and self._open
+        fault = None if is_stranger else fault_of_client(certificate, self._authorities, self._process)
         if fault is not None:
             self._send(Frame(FrameKind.TLS, head=(ALERT, fault.name)))
             self._refused()
