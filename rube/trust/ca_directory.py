@@ -58,8 +58,8 @@ class CaDirectory:
         return (self.directory / CA_FILE).read_bytes()
 
     def chain(self) -> bytes:
-        """Returns what follows a leaf certificate: links to former CAs, and the trusted CAs: a joining machine knows one
-        by its hash."""
+        """Returns what follows a leaf certificate: links to former CAs, and the trusted CAs: a joining machine knows
+        one by its hash."""
         return _read(self.directory / _LINKS) + self.trusted()
 
     def rotate(self, name: str, now_ns: int, days: float = AUTHORITY_DAYS) -> Authority:
