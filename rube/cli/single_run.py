@@ -10,7 +10,7 @@ import time  # noqa: TID251 (how long the run took on this machine; nothing simu
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -26,6 +26,7 @@ from rube.sim.judges import many
 from rube.sim.report import Result, render_json, render_text, repeat_command
 from rube.sim.scenario import Simulation
 from rube.sim.scenario.load import LoadedScenario
+from rube.sim.search.reduce import reduce, reduced_lines
 from rube.sim.search.shrink import scenario_text
 from rube.sim.search.shrink import shrink as shrink_run
 from rube.sim.search.sweep import run_lines
@@ -66,29 +67,40 @@ def run_one(loaded: LoadedScenario, one: OneRun, work: Callable[[LoadedScenario,
 def shrink_one(loaded: LoadedScenario, one: OneRun) -> int:
     with logs_to([]), ProgressBar(f"rube sim {loaded.scenario.name} --shrink", "runs") as bar:
         shrunk = shrink_run(loaded, one.seed, tie_break=one.tie_break, told=lambda runs: bar.update(runs, 0))
+        reduced = None
+        if shrunk is not None and not shrunk.stopped:
+            runs_before = shrunk.runs
+            reduced = reduce(
+                loaded, shrunk, one.seed, tie_break=one.tie_break, told=lambda runs: bar.update(runs_before + runs, 0)
+            )
     repeat = repeat_command(loaded.arguments, one.seed, tie_break=one.tie_break)
     tie = " --tie-break" if one.tie_break else ""
     if shrunk is None:
         click.echo(f"# every check holds, there is nothing to shrink: {repeat}")
         return 0
     left, before = len(shrunk.faults), shrunk.faults_before
+    run = reduced.run if reduced is not None else shrunk.run
+    stopped = shrunk.stopped or (reduced is not None and reduced.stopped)
     some = f"with {many(left, 'fault')} of {before}" if left else "without any fault"
     lines = [
-        f"# {'stopped: so far ' if shrunk.stopped else ''}it fails {some} ({many(shrunk.runs, 'run')}):",
-        *(f"# {' '.join(line.split())}" for line in run_lines(shrunk.run)),
+        f"# {'stopped: so far ' if stopped else ''}it fails {some} ({many(shrunk.runs, 'run')}):",
+        *(f"# {' '.join(line.split())}" for line in run_lines(run)),
+        *(f"# {line}" for line in ([] if reduced is None else reduced_lines(reduced))),
         f"# shrunk from: {repeat}",
     ]
+    written = loaded if reduced is None else replace(loaded, written=reduced.scenario)
+    faults = shrunk.faults if reduced is None else list(reduced.scenario.faults)
     if one.output is None:
         lines.append(f"# to run it: rube sim THIS_FILE{tie}, beside {loaded.file}")
-        text = scenario_text(loaded, shrunk.faults, one.seed, Path(loaded.file).parent)
+        text = scenario_text(written, faults, one.seed, Path(loaded.file).parent)
         click.echo("\n".join([*lines, text]))
     else:
         again = shlex.quote(str(one.output))
         lines.append(f"# to run it: rube sim {again}{tie}")
         click.echo("\n".join(lines))
-        text = scenario_text(loaded, shrunk.faults, one.seed, one.output.parent)
+        text = scenario_text(written, faults, one.seed, one.output.parent)
         one.output.write_text("\n".join([*lines, text, ""]), encoding="utf-8")
-    return EXIT_INTERRUPTED if shrunk.stopped else 1
+    return EXIT_INTERRUPTED if stopped else 1
 
 
 def simulate_one(loaded: LoadedScenario, one: OneRun) -> int:

@@ -13,6 +13,8 @@ from rube.cli.progress import ProgressBar
 from rube.sim.scenario import load_text
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.scenario_pb2 import Fault
+from rube.sim.scenario.yamltext import block_text
+from rube.sim.search.reduce import reduce
 from rube.sim.search.shrink import scenario_text, shrink, written_out
 from rube.sim.search.sweep import run_seed
 from tests.simulation.sim_calls import sim
@@ -76,6 +78,14 @@ def test_a_chaos_that_is_written_out_is_the_same_run(seed: int, tie_break: bool)
     assert drawn.trace_sha256 == written.trace_sha256 != ""
 
 
+@pytest.fixture
+def few_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that ends with the smallest scenario: ranges take most runs."""
+    monkeypatch.setattr("rube.sim.search.reduce.RANGE_STEPS_NS", ())
+    monkeypatch.setattr("rube.sim.search.reduce.SEEDS_TRIED", 0)
+
+
+@pytest.mark.usefixtures("few_ranges")
 def test_of_a_chaos_the_fault_that_matters_is_left_and_still_fails(tmp_path: Path) -> None:
     path = _file(tmp_path, CHAOS)
     result = sim(path, "--seed", FAILING_SEED, "--shrink")
@@ -114,6 +124,7 @@ def test_a_check_that_held_does_not_take_the_place_of_one_that_did_not() -> None
     assert [fault.WhichOneof("fault") for fault in shrunk.faults] == ["isolate", "power_off"]
 
 
+@pytest.mark.usefixtures("few_ranges")
 def test_a_run_may_need_no_fault_to_fail(tmp_path: Path) -> None:
     text = LISTED.replace("19s, power_off", "39s, power_off").replace("25s, power_on", "45s, power_on")
     path = _file(tmp_path, text)
@@ -124,6 +135,7 @@ def test_a_run_may_need_no_fault_to_fail(tmp_path: Path) -> None:
     assert "faults:" not in result.stdout.splitlines()
 
 
+@pytest.mark.usefixtures("few_ranges")
 def test_a_run_that_ends_with_an_error_is_shrunk_to_what_gives_that_error(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from rube.api import Decision, NodeStatus\n"
@@ -180,6 +192,7 @@ def test_the_documentation_shows_what_is_printed(tmp_path: Path, monkeypatch: py
         assert sim(*arguments.split(), *at_once).stdout.startswith(lines), arguments
 
 
+@pytest.mark.usefixtures("few_ranges")
 def test_shrink_writes_a_file_that_runs_where_it_lies(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "unit.textproto").write_text(Path("examples/01-hello-unit/hello.textproto").read_text())
@@ -198,3 +211,33 @@ def test_shrink_writes_a_file_that_runs_where_it_lies(tmp_path: Path) -> None:
     assert "seed 5" in again.stdout
     first = [line for line in small.read_text().splitlines() if line.startswith("# unit: not so")]
     assert first[0].removeprefix("# ") in again.stdout
+
+
+def test_the_rest_is_made_smaller_and_ranges_are_tried() -> None:
+    text = SCENARIO.replace("FAULTS", "faults:\n  - {at: 18084ms, for: 9s, power_off: worker-1}")
+    text = text.replace("workload:", "workload:\n  observers: 2")
+    text = text.replace("  steps:\n", "  steps:\n    - {at: 1500ms, put: {name: other}}\n")
+    loaded = load_text(text, "s.yaml")
+    shrunk = shrink(loaded, 1)
+    assert shrunk is not None
+    found = reduce(loaded, shrunk, 1)
+    small = found.scenario
+    assert (small.cluster.nodes.count, len(small.workload.steps), small.workload.observers) == (1, 1, 0)
+    assert small.workload.steps[0].put.name == "web-{i}"
+    assert small.duration.ToSeconds() < 60
+    (power,) = [one for one in found.ranges if one.path == "faults[0].at"]
+    assert power.low_ns <= 18 * 10**9 < power.high_ns < 20 * 10**9
+    assert power.held_above_ns is not None, "a power loss after the check is too late"
+    assert found.seeds[0] > 0
+    assert not run_seed(load_text(block_text(small), "s.yaml"), 1).passed
+
+
+@pytest.mark.usefixtures("few_ranges")
+def test_a_smaller_scenario_that_is_none_is_passed_over() -> None:
+    """The check of a unit on a node that is left out would be a mistake in the file."""
+    text = SCENARIO.replace("FAULTS", "faults:\n  - {at: 18s, for: 9s, power_off: worker-1}")
+    text = text.replace("count: 2}", "names: [worker-1, worker-2]}")
+    loaded = load_text(text.replace('node: "worker-{i}"', "node: worker-1"), "s.yaml")
+    shrunk = shrink(loaded, 1)
+    assert shrunk is not None
+    assert list(reduce(loaded, shrunk, 1).scenario.cluster.nodes.names) == ["worker-1"]

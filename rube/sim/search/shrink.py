@@ -59,7 +59,7 @@ def shrink(
                     continue
                 run = _run(loaded, left, seed, tie_break)
                 found = replace(found, runs=found.runs + 1)
-                if _fails_like(run, original):
+                if fails_like(run, original):
                     found = replace(found, faults=left, run=run)
                 else:
                     start += size
@@ -109,7 +109,8 @@ def _without(faults: Sequence[Fault], start: int, end: int) -> list[Fault]:
     return [fault for fault in left if not has_nothing_to_undo(fault, left)]
 
 
-def _fails_like(run: SeedRun, original: SeedRun) -> bool:
+def fails_like(run: SeedRun, original: SeedRun) -> bool:
+    """Returns whether a run fails in the same way: see `shrink`."""
     if original.failure:
         return run.failure.partition(":")[0] == original.failure.partition(":")[0]
     return original.places[0] in run.places and set(run.places) <= set(original.places)
