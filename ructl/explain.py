@@ -14,6 +14,7 @@ from rube.api import Type
 from rube.api.errors import InvalidArgumentError
 from ructl.cluster_types import TYPES
 from ructl.completion import complete_explained
+from ructl.options import server_options
 from ructl.places import type_of_word
 from ructl.proto_comments import FieldWords, MessageWords, ProtoComments
 
@@ -24,7 +25,8 @@ _ROOTS = ("metadata", "spec", "status")
 @click.command("explain")
 @click.argument("path", metavar="TYPE[.FIELD]…", shell_complete=complete_explained)
 @click.option("--recursive", is_flag=True, help="Also the fields of fields.")
-def command(path: str, recursive: bool) -> None:
+@server_options
+def command(path: str, recursive: bool, **_read_by_types: object) -> None:
     """Says what a type, or a field of it, means, and which fields or values it has.
 
     \b
@@ -36,7 +38,7 @@ def command(path: str, recursive: bool) -> None:
     ructl explain Node --recursive
 
     After a type, `spec` and `status` may be written, and `metadata`, as in an object; without one of them a field of
-    the spec is meant. It needs no server.
+    the spec is meant. A built-in type needs no server; a pushed one is asked for.
     """
     try:
         comments = load_comments()
@@ -48,7 +50,7 @@ def command(path: str, recursive: bool) -> None:
         for line in explain(comments, path, recursive=recursive):
             click.echo(line)
     except InvalidArgumentError as error:
-        raise click.UsageError(error.message) from error
+        raise click.UsageError(f"{error.message}{TYPES.why_unknown()}") from error
 
 
 def load_comments() -> ProtoComments:

@@ -326,8 +326,8 @@ async def _check_empty(store: Store, names: Sequence[str]) -> None:
         count = await _count(store, name)
         if count:
             raise FailedPreconditionError(
-                f"type {name} has {count} object{'s' if count > 1 else ''}: delete them first "
-                f"('ructl list -t {name}' shows them)",
+                f"type {name} has {'1 object: delete it' if count == 1 else f'{count} objects: delete them'} first "
+                f"('ructl list -t {name}' shows {'it' if count == 1 else 'them'})",
                 key=f"{TYPE_TYPE}/{name}",
                 count=count,
             )

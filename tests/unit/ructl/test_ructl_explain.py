@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from rube.api.types import BUILTIN
-from ructl.explain import explain, load_comments
+from ructl.explain import command, explain, load_comments
 from ructl.main import run
 from ructl.proto_comments import ProtoComments
 
@@ -104,3 +105,9 @@ def test_the_rules_of_a_message_are_said_after_its_fields() -> None:
 def test_a_wrong_path(path: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain", path]) == 2
     assert capsys.readouterr().err.startswith(f"ructl: {complaint}")
+
+
+def test_a_type_that_is_not_known_says_that_the_named_server_could_not_be_asked() -> None:
+    result = CliRunner().invoke(command, ["acme.Backup", "--server", "127.0.0.1:1"])
+    assert result.exit_code == 2
+    assert "no server answers at 127.0.0.1:1" in result.output
