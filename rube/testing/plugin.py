@@ -58,7 +58,7 @@ def cluster(request: pytest.FixtureRequest, rube_seed: int) -> Iterator[Cluster 
     world = item.stash[_WORLD] = TestWorld(setup, rube_seed, Path(item.path).parent)
     try:
         yield _face(world, request.function)
-        if setup.judges and not item.stash.get(_FAILED, False):
+        if (setup.judges or setup.claims) and not item.stash.get(_FAILED, False):
             _judge(world)
     finally:
         world.close()
@@ -103,7 +103,8 @@ def _judge(world: TestWorld) -> None:
     from rube.testing.world import violated
 
     __tracebackhide__ = True
-    if wrong := list(violated(world.judge())):
+    world.settle()
+    if wrong := list(violated(world.verdicts())):
         pytest.fail("what happened in the cluster breaks its promises:\n" + "\n".join(wrong), pytrace=False)
 
 

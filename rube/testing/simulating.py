@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
+    from rube.sim.judges.claims import Claim
     from rube.testing.world import Part
 
 MARK = "simulate"
@@ -30,6 +31,7 @@ class Setup:
     scenario: str = ""
     tie_break: bool = False
     judges: bool = True
+    claims: Sequence[Claim] = ()
 
 
 def simulate(
@@ -42,6 +44,7 @@ def simulate(
     types: Sequence[Any] = (),
     tie_break: bool = False,
     judges: bool = True,
+    claims: Sequence[Claim] = (),
 ) -> Callable[[F], F]:
     """Runs a test against a simulated cluster, once for each seed: its argument `cluster` is a `Cluster`, or in a
     coroutine function an `AsyncCluster`.
@@ -55,6 +58,7 @@ def simulate(
     - `tie_break`: the seed also orders the tasks that are ready at one instant.
     - `judges`: after a test that passed, all faults are healed, and the checks that `rube sim` makes of every scenario
       judge all that happened.
+    - `claims`: a user's own, which are judged then, too: `always`, `never`, `eventually`.
     """
     chosen = range(1, seeds + 1) if isinstance(seeds, int) else seeds
     setup = Setup(
@@ -66,6 +70,7 @@ def simulate(
         scenario=scenario,
         tie_break=tie_break,
         judges=judges,
+        claims=tuple(claims),
     )
     if not setup.seeds:
         raise ValueError("simulate: no seeds: leave `seeds` out, or name at least one")

@@ -43,7 +43,6 @@ class TestWorld:
             self.loaded, seed=seed, tie_break=setup.tie_break, own=lambda: [_made(part) for part in setup.controllers]
         )
         self.world, self.cluster = self.simulation.world, self.simulation.cluster
-        self.concluded = False
         pushed = [obj for part in setup.types for obj in _types(part)]
         brought = [obj for part in setup.controllers for obj in brought_types(_made(part))]
         self.types = _known([*self.loaded.types, *self.loaded.brought, *brought, *pushed])
@@ -54,20 +53,21 @@ class TestWorld:
         if at_once:
             self.cluster.run(lambda user: user.put_objects(at_once))
 
-    def judge(self) -> list[Verdict]:
-        """Heals everything, waits until the cluster is at rest, and returns the verdicts about all that happened.
-
-        Raises RunTimeoutError if the cluster does not converge.
-        """
+    def settle(self) -> None:
+        """Heals everything and waits until the cluster is at rest. Raises RunTimeoutError if it does not converge."""
         history = self.cluster.history
         self.cluster.faults.heal_everything()
         history.quiet_ns = self.world.now_ns
         self.diary.tell(history.quiet_ns, "the test is over: everything is healed")
         self.cluster.run_until_converged(timeout_s=CONVERGED_S_MAX)
         self.world.run_for(REST_S)
+
+    def verdicts(self) -> list[Verdict]:
+        """Returns the verdicts about all that happened; call it once."""
+        history = self.cluster.history
         self.cluster.conclude()
-        self.concluded = True
-        return judge_all(self.loaded.scenario, history)
+        own = [claim.verdict(history, self.types) for claim in self.setup.claims]
+        return own + (judge_all(self.loaded.scenario, history) if self.setup.judges else [])
 
     def close(self) -> None:
         self.world.__exit__(None, None, None)
