@@ -15,7 +15,7 @@ GRPC_PROTOS := rube/api.proto rube/api/auth.proto rube/api/nodes.proto rube/grou
 # The options of rules (buf.validate), which users' files import too.
 INCLUDE := rube/api/types/include
 
-.PHONY: help demo test up check docs unit compare-pythons unit-newest unit-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims conformance-protovalidate bench bench-stores wheel deb proto rust rust-modules proto-check clean
+.PHONY: help demo test up check docs unit compare-pythons unit-newest unit-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims campaign-fuzz conformance-protovalidate bench bench-stores wheel deb proto rust rust-modules proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -87,6 +87,9 @@ campaign-crash: $(READY) ## kill -9 during commits, a thousand times on each eng
 
 campaign-power: $(READY) ## SQLite's life cut at each of its writes, by power loss and kill -9: make campaign-power SEEDS=20 (minutes)
 	RUBE_POWER_SEEDS=$(or $(SEEDS),20) $(BIN)/pytest tests/unit/store/test_sqlite_simulated.py -k cut
+
+campaign-fuzz: $(READY) ## damaged inputs for every reader of foreign bytes: make campaign-fuzz INPUTS=1000000 SEED=1 (an hour)
+	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000) --seed $(or $(SEED),1)
 
 campaign-sims: $(READY) ## every scenario under many seeds: make campaign-sims SEEDS=200 FIRST=1000 (an hour)
 	@failed=0; for scenario in scenarios/*.yaml; do for ties in "" --tie-break; do \
