@@ -25,6 +25,7 @@ _COMMANDS = {
     "relay": LazyCommand("rube.cli.relay", "relay", "Serve many from one watch of an apiserver."),
     "replay": LazyCommand("rube.cli.replay", "replay", "Let a controller decide again on recorded states."),
     "revoke": LazyCommand("rube.cli.token", "revoke", "Take back the certificates of an identity."),
+    "role": LazyCommand("rube.cli.role", "role", "Print the least rights of a controller."),
     "sim": LazyCommand("rube.cli.sim", "sim", "Run a scenario in the simulated world."),
     "store": LazyCommand("rube.cli.store", "store", "Back up, restore, check, compact and move a store."),
     "systemd-units": LazyCommand(
