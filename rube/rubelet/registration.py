@@ -53,6 +53,7 @@ class Registration:
         self._problems_failures = FailureLog(_LOG, f"problems of node {config.node}")
         self._session = host.random.uid()
         self._renewed = False  # in this session
+        self._renew_time_ns = 0
         # The revision of the Node object that this rubelet has looked at, and what it said there; 0: look at all.
         self._node_revision = 0
         self._told: list[str] = []
@@ -96,12 +97,18 @@ class Registration:
             session=self._session,
             related=self._node.to_proto(),
         )
-        request.renew_time.FromNanoseconds(self._clock.now_ns())
+        request.renew_time.FromNanoseconds(self._next_time_ns())
         try:
             response = await self._client.renew_lease(request)
         except (FailedPreconditionError, UnimplementedError):
             return False  # it is another's now, or the server is an older one
         return response.related_revision == self._node_revision
+
+    def _next_time_ns(self) -> int:
+        """Returns a later time for each renewal of this session, also when the clock is set back: a renewal with an
+        earlier one counts as a late repetition of an older."""
+        self._renew_time_ns = max(self._clock.now_ns(), self._renew_time_ns + 1)
+        return self._renew_time_ns
 
     async def _renew(self) -> None:
         self._node_revision = 0
@@ -165,7 +172,7 @@ class Registration:
     async def _write_lease(self, lease: Lease, current: Object | None) -> None:
         renewed = Lease(holder=self._instance_id, term=lease.term, session=self._session)
         renewed.duration.FromNanoseconds(round(self._config.lease_s * NS_PER_S))
-        renewed.renew_time.FromNanoseconds(self._clock.now_ns())
+        renewed.renew_time.FromNanoseconds(self._next_time_ns())
         renewed.acquire_time.CopyFrom(lease.acquire_time)
         if lease.holder != self._instance_id:
             renewed.term += 1

@@ -113,7 +113,7 @@ class ClusterMachine(RuleBasedStateMachine):
     def power_off(self, data: st.DataObject, seconds: float) -> None:
         self.cluster.power_off(self._host(data), for_s=seconds)
 
-    @rule(data=st.data(), seconds=st.sampled_from([-1.0, 1.0]))
+    @rule(data=st.data(), seconds=st.sampled_from([-3600.0, -1.0, 1.0, 3600.0]))
     def jump_clock(self, data: st.DataObject, seconds: float) -> None:
         self.cluster.jump_clock(self._host(data), seconds)
 

@@ -138,3 +138,17 @@ def test_a_node_that_dies_is_silent_after_its_lease(nodes: NodeWorld) -> None:
     assert nodes.readiness() == NodeStatus.READY
     nodes.world.run_for(35)
     assert nodes.readiness() == NodeStatus.SILENT
+
+
+def test_a_clock_that_is_set_back_lets_no_node_look_dead(nodes: NodeWorld) -> None:
+    nodes.start_apiserver()
+    nodes.start_rubelet()
+    nodes.world.run_for(60)
+    before, _ = lease(nodes)
+    nodes.machine(NODE).host.jump_clock(-3600 * 10**9)
+    for _ in range(12):
+        nodes.world.run_for(10)
+        assert nodes.readiness() == NodeStatus.READY
+    after, _ = lease(nodes)
+    assert (after.session, after.acquire_time) == (before.session, before.acquire_time)
+    assert after.renew_time.ToNanoseconds() > before.renew_time.ToNanoseconds()
