@@ -15,7 +15,7 @@ GRPC_PROTOS := rube/api.proto rube/api/auth.proto rube/api/nodes.proto rube/grou
 # The options of rules (buf.validate), which users' files import too.
 INCLUDE := rube/api/types/include
 
-.PHONY: help demo test up check docs unit compare-pythons unit-newest unit-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims campaign-fuzz conformance-protovalidate bench bench-stores wheel deb proto rust rust-modules proto-check clean
+.PHONY: help demo test up check docs unit compare-pythons unit-newest unit-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims campaign-fuzz conformance-protovalidate campaign-planted bench bench-stores wheel deb proto rust rust-modules proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -106,6 +106,9 @@ conformance-protovalidate: $(READY) ## protovalidate's own suite of rules; needs
 	@"$(PROTOVALIDATE)" --timeout 300s $(BIN)/python tests/protovalidate_cases.py 2>$(VENV)/protovalidate.log; \
 	  tail -n 1 $(VENV)/protovalidate.log; grep -q 'passed: [1-9]' $(VENV)/protovalidate.log && \
 	  ! grep -A 1 'got:' $(VENV)/protovalidate.log | grep 'got:' | grep -vE '$(REFUSED)'
+
+campaign-planted: $(READY) ## published bugs, planted one at a time, and seeds without one: make campaign-planted SEEDS=20 CLEAN=2000 (hours)
+	$(BIN)/python -m tests.planted.campaign --seeds $(or $(SEEDS),20) --clean $(or $(CLEAN),2000)
 
 bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); docs/explanation/benchmarks.md holds a run
 	$(BIN)/python -m bench.run
