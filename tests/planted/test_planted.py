@@ -31,7 +31,7 @@ SAMPLE = [bug for bug in BUGS if bug.seed == 1 and bug.scenario == CHEAP]
 
 @pytest.mark.parametrize("bug", SAMPLE, ids=[bug.name for bug in SAMPLE])
 def test_a_bug_is_found(bug: Bug) -> None:
-    """By the first seed, as measured; by one of three, where another change has moved the draws."""
+    """The first seed finds it, as measured; one of three must, where another change has moved the draws."""
     with planted(bug.edits):
         assert not all(run(bug.scenario, seed).passed for seed in (1, 2, 3))
 
