@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import logging
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, TypeVar, cast
-
-from google.protobuf.message import DecodeError
-from google.protobuf.proto import parse_length_prefixed, serialize_length_prefixed
+from typing import BinaryIO, Final, NamedTuple
 
 from rube.api import Decision, State, textproto
 from rube.api.errors import InvalidArgumentError
@@ -20,13 +19,13 @@ from rube.controllers.bringing import brought_types
 from rube.controllers.config import Decided
 from rube.controllers.contract import Controller
 
-if TYPE_CHECKING:
-    from io import BytesIO
-
-T = TypeVar("T", State, Decision)
 _LOG = logging.getLogger("rube.controller")
 SUFFIX: Final = ".decisions"
 OLDER: Final = ".decisions.1"
+# A record: the sizes of State and Decision, the checksum of these eight bytes and that of the messages, the messages.
+_SIZES: Final = struct.Struct("<II")
+_SUMS: Final = struct.Struct("<II")
+_HEAD_BYTES: Final = _SIZES.size + _SUMS.size
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """A file that is so large becomes the older one, in place of the one before."""
 
@@ -68,21 +67,29 @@ class Recorder:
             path = self._directory / f"{name}{SUFFIX}"
             path.replace(self._directory / f"{name}{OLDER}")
             file = self._files[name] = _opened(path)
-        serialize_length_prefixed(decided.state, cast("BytesIO", file))
-        serialize_length_prefixed(decided.decision, cast("BytesIO", file))
+        file.write(_record(decided.state, decided.decision))
         file.flush()
 
 
 def _opened(path: Path) -> BinaryIO:
-    """Opens a file to append whole records: what a killed process left of one is cut off."""
+    """Opens a file to append whole records: the torn end of a killed process is cut off. Raises OSError for a file that
+    is damaged, which stays as it is."""
     path.touch(mode=0o600)
     file = path.open("r+b")
-    whole = 0
-    for _ in _records(file):
-        whole = file.tell()
-    file.seek(whole)
+    try:
+        for _ in _records(file):
+            pass
+    except InvalidArgumentError as error:
+        file.close()
+        raise OSError(f"{error.message}: move it away") from error
     file.truncate()
     return file
+
+
+def _record(state: State, decision: Decision) -> bytes:
+    first, second = state.SerializeToString(deterministic=True), decision.SerializeToString(deterministic=True)
+    sizes = _SIZES.pack(len(first), len(second))
+    return sizes + _SUMS.pack(zlib.crc32(sizes), zlib.crc32(first + second)) + first + second
 
 
 class ChangedDecision(NamedTuple):
@@ -106,8 +113,8 @@ class Replay(NamedTuple):
 def replay(directory: Path, controller: Controller) -> Replay:
     """Lets a controller decide on the recorded states of its name, oldest first, until one decision differs.
 
-    Raises InvalidArgumentError if there is no record, FileNotFoundError for no directory, and whatever the controller
-    raises.
+    Raises InvalidArgumentError if there is no record or a damaged one, FileNotFoundError for no directory, and whatever
+    the controller raises.
     """
     paths = [directory / f"{controller.name}{suffix}" for suffix in (OLDER, SUFFIX)]
     present = [path for path in paths if path.exists()]
@@ -128,21 +135,23 @@ def replay(directory: Path, controller: Controller) -> Replay:
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[State, Decision]]:
-    """Yields whole records; what follows the last of them, such as a part of one, is left out."""
-    while True:
-        try:
-            state = _read(State, file)
-            decision = _read(Decision, file)
-        except (ValueError, DecodeError):
-            return
-        if state is None or decision is None:
-            return
-        yield state, decision
-
-
-def _read(kind: type[T], file: BinaryIO) -> T | None:
-    found: T | None = parse_length_prefixed(kind, cast("BytesIO", file))  # it needs no more than `read`
-    return found
+    """Yields whole records, and leaves the file behind the last of them, where a killed process may have left a part.
+    Raises InvalidArgumentError, with the place, for bytes that are not as they were written."""
+    place = 0
+    while len(head := file.read(_HEAD_BYTES)) == _HEAD_BYTES:
+        sizes = head[: _SIZES.size]
+        first, second = _SIZES.unpack(sizes)
+        of_sizes, of_messages = _SUMS.unpack(head[_SIZES.size :])
+        if zlib.crc32(sizes) != of_sizes:
+            raise InvalidArgumentError(f"{file.name} is damaged at byte {place}")
+        messages = file.read(first + second)
+        if len(messages) < first + second:
+            break
+        if zlib.crc32(messages) != of_messages:
+            raise InvalidArgumentError(f"{file.name} is damaged at byte {place}")
+        place = file.tell()
+        yield State.FromString(messages[:first]), Decision.FromString(messages[first:])
+    file.seek(place)
 
 
 def _difference(number: int, state: State, recorded: Decision, now: Decision, types: Types) -> ChangedDecision:

@@ -109,7 +109,8 @@ def _judge(world: TestWorld) -> None:
 
 
 def _told(item: pytest.Item, world: TestWorld) -> str:
-    command = f"python -m pytest {shlex.quote(item.nodeid)}"
+    seeds = f" --rube-seeds {world.seed}" if item.config.getoption("rube_seeds") else ""
+    command = f"python -m pytest {shlex.quote(item.nodeid)}{seeds}"
     at_s, sha256 = world.world.now_ns / 1e9, world.world.trace.digest()
     where = f"seed {world.seed}, at {at_s:.3f}s of virtual time; trace sha256 {sha256}"
     return f"{world.diary.text()}\n{where}\nrepeat: {command}"

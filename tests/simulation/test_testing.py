@@ -69,7 +69,9 @@ def test_a_project_gets_one_hash_for_a_seed_and_a_failure_tells_how_to_repeat_it
     assert "1 failed" in out
     assert "put api.systemd.Unit/default/web" in out
     assert "cut off worker-1" in out
-    assert "repeat: python -m pytest 'test_project.py::test_wrong[seed=6]'" in out
+    assert "repeat: python -m pytest 'test_project.py::test_wrong[seed=6]'\n" in out
+    _, of_one_seed = _tried(tmp_path, "-k", "test_wrong", "--rube-seeds", "9", hash_seed="1")
+    assert "repeat: python -m pytest 'test_project.py::test_wrong[seed=9]' --rube-seeds 9\n" in of_one_seed
     assert re.search(r"seed 6, at 5\.\d+s of virtual time; trace sha256 [0-9a-f]{64}", out)
     assert "not true within 5 s" in out
     spread, _ = _tried(tmp_path, "-n", "2", "-p", "no:randomly", "-p", "no:terminalreporter", hash_seed="2")

@@ -21,8 +21,9 @@ _RANGES: Final[Mapping[str, tuple[int, int]]] = {
 class Limits:
     """The limits of one call of a module."""
 
-    fuel: int = 1_000_000_000
-    """Wasmtime's units of work: about one for each instruction, so that the default is about a second."""
+    fuel: int = 500_000_000
+    """Wasmtime's units of work: about one for each instruction, and the host's work in the same coin. The default is
+    some 0.1 s of instructions, and at most 1 s where the host does all of it."""
     memory_mib: int = 128
     """The memory of an instance."""
     message_mib: int = 16

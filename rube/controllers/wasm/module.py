@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 import wasmtime
@@ -19,6 +19,7 @@ _LETTERS: Final = {"i32": "i", "i64": "I", "f32": "f", "f64": "F"}
 _TRAP: Final = "wasm trap: "
 # A module that gets no more memory traps, as it does for other reasons; with so much of it, this is taken for why.
 _MEMORY_FULL: Final = 0.75
+_TABLE_ELEMENTS: Final = 100_000
 _STACK_BYTES: Final = 512 * 1024
 
 
@@ -53,26 +54,26 @@ class Module:
             raise LimitExceededError(
                 "StateTooLarge", f"the State has {len(argument)} bytes, more than message_mib={limits.message_mib}"
             )
-        self._system.begin(name, now_ns, seed)
         store = wasmtime.Store(_engine())
         store.set_fuel(limits.fuel)
-        store.set_limits(memory_size=limits.memory_mib * MIB, instances=1, memories=1, tables=16)
+        store.set_limits(
+            memory_size=limits.memory_mib * MIB, table_elements=_TABLE_ELEMENTS, instances=1, memories=1, tables=16
+        )
+        self._system.begin(name, now_ns, seed, partial(_burn, store, limits.fuel))
+        memory_bytes = 0
         try:
-            instance = self._prepared.instantiate(store)
-            memory = instance.exports(store)["memory"]
+            exports = self._prepared.instantiate(store).exports(store)
+            memory = exports["memory"]
             assert isinstance(memory, wasmtime.Memory), "checked when the module was compiled"
+            try:
+                return self._call(store, exports, memory, function, argument)
+            finally:
+                memory_bytes = memory.data_len(store)
         except wasmtime.Trap as error:
-            raise TrapError(f"it cannot start: {_first_line(error)}") from error
-        except wasmtime.WasmtimeError as error:
-            raise LimitExceededError(
-                "MemoryExhausted", f"memory_mib={limits.memory_mib}: {_first_line(error)}"
-            ) from error
-        try:
-            return self._call(store, instance.exports(store), memory, function, argument)
-        except wasmtime.Trap as error:
-            raise self._told(error, memory.data_len(store)) from error
-        except wasmtime.WasmtimeError as error:
-            raise TrapError(_first_line(error)) from error
+            raise self._told(error, memory_bytes) from error
+        except wasmtime.WasmtimeError as error:  # it has no instance: its memory or tables are larger than the limits
+            why = f"memory_mib={limits.memory_mib}: {_first_line(error)}"
+            raise LimitExceededError("MemoryExhausted", why) from error
         except (ExitError, PointerError) as error:
             raise TrapError(str(error)) from error
         finally:
@@ -117,6 +118,14 @@ class Module:
         return TrapError(why)
 
 
+def _burn(store: wasmtime.Store, limit: int, fuel: int) -> None:
+    """Uses up fuel for work of the host's. Raises LimitExceededError if there is not so much left."""
+    left = store.get_fuel()
+    if left < fuel:
+        raise LimitExceededError("FuelExhausted", f"it used up fuel={limit}")
+    store.set_fuel(left - fuel)
+
+
 @cache
 def _engine() -> wasmtime.Engine:
     """Returns the engine of all modules. Whatever machine it runs on, a call does the same and costs the same fuel."""
@@ -134,7 +143,8 @@ def _check_exports(module: wasmtime.Module) -> None:
     exports = {export.name: export.type for export in module.exports}
     if not isinstance(exports.get("memory"), wasmtime.MemoryType):
         raise InvalidArgumentError("it exports no memory called 'memory'")
-    for name, wanted in _EXPORTS.items():
+    optional = {_INITIALIZE: ("", "")} if _INITIALIZE in exports else {}
+    for name, wanted in (_EXPORTS | optional).items():
         found = exports.get(name)
         if not isinstance(found, wasmtime.FuncType):
             raise InvalidArgumentError(f"it exports no function {name!r}: it is no controller of Rube's ABI")
@@ -163,7 +173,7 @@ def _linker(module: wasmtime.Module, system: System) -> wasmtime.Linker:
             function = missing
         else:
             raise InvalidArgumentError(f"it imports {place}.{name}, which there is not")
-        linker.define_func(place, name, found, function, access_caller=True)
+        linker.define_func(place, name, found, system.counted(function), access_caller=True)
     return linker
 
 

@@ -23,6 +23,12 @@ LOG_BYTES_MAX: Final = 64 * 1024
 """So much of a call's log is kept."""
 _LEVELS: Final = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 _TICK_NS: Final = 1000
+_PASSED_NS_MAX: Final = 1 << 60
+# The host's work counts as instructions: what a call of Python takes, and each byte.
+CALL_FUEL: Final = 20_000
+_BYTE_FUEL: Final = 4
+# Of the log's bound, each line takes so much beside its text.
+_LINE_BYTES: Final = 64
 # Errors of WASI preview 1.
 _OK, _BAD_FILE, _INVALID, _NO_SUCH_CALL = 0, 8, 28, 52
 _REALTIME: Final = 0
@@ -48,12 +54,12 @@ class System:
     """The system that one call of a module sees; `begin` starts another one."""
 
     def __init__(self) -> None:
-        self._name = ""
-        self.begin("", 0, b"")
+        self.begin("", 0, b"", lambda _fuel: None)
 
-    def begin(self, name: str, now_ns: int, seed: bytes) -> None:
-        """`name` is the controller's, for its log; `now_ns` is the time since 1970."""
+    def begin(self, name: str, now_ns: int, seed: bytes, burn: Callable[[int], None]) -> None:
+        """`name` is the controller's, for its log; `now_ns` is the time since 1970; `burn` uses up fuel."""
         self._name = name
+        self._burn = burn
         self._now_ns = now_ns
         self._passed_ns = 0
         self._seed = seed
@@ -92,11 +98,17 @@ class System:
         }
 
     def _log(self, caller: wasmtime.Caller, level: int, start: int, size: int) -> None:
-        self._write_log(_LEVELS[max(0, min(level, len(_LEVELS) - 1))], _bytes_at(caller, start, size))
+        self._write_log(_LEVELS[max(0, min(level, len(_LEVELS) - 1))], self._text_at(caller, start, size))
+
+    def _text_at(self, caller: wasmtime.Caller, start: int, size: int) -> bytes:
+        """Returns so much of a text as the log still takes."""
+        size &= 0xFFFFFFFF
+        self._burn(size * _BYTE_FUEL)
+        return _bytes_at(caller, start, min(size, max(0, LOG_BYTES_MAX - self._logged)))
 
     def _write_log(self, level: int, line: bytes) -> None:
         left = LOG_BYTES_MAX - self._logged
-        self._logged += len(line)
+        self._logged += len(line) + _LINE_BYTES
         if left > 0:
             _LOG.log(level, "%s: %s", self._name, line[:left].decode(errors="replace"))
 
@@ -131,7 +143,7 @@ class System:
         written = 0
         for index in range(count & 0xFFFF):
             start, size = struct.unpack("<II", _bytes_at(caller, vectors + 8 * index, 8))
-            self._add_text(descriptor, _bytes_at(caller, start, size))
+            self._add_text(descriptor, self._text_at(caller, start, size))
             written += size
         _set_bytes(caller, result, struct.pack("<I", written & 0xFFFFFFFF))
         return _OK
@@ -155,7 +167,7 @@ class System:
                 left = max(0, timeout - self._clock_ns(clock)) if flags & _ABSOLUTE else timeout
             sleeps.append((left, index, data, kind))
         left, _, data, kind = min(sleeps)
-        self._passed_ns += min(left, 1 << 62)
+        self._passed_ns = min(self._passed_ns + left, _PASSED_NS_MAX)
         _set_bytes(caller, happened, _EVENT.pack(data, _OK, kind))
         _set_bytes(caller, result, struct.pack("<I", 1))
         return _OK
@@ -164,10 +176,20 @@ class System:
         size &= 0xFFFFFFFF
         if size > MIB:
             return _INVALID
+        self._burn(size * _BYTE_FUEL)
         drawn = hashlib.shake_256(self._seed + struct.pack("<Q", self._drawn)).digest(size)
         self._drawn += 1
         _set_bytes(caller, start, drawn)
         return _OK
+
+    def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a function that is called in the same way, and first uses up the fuel of a call."""
+
+        def call(caller: wasmtime.Caller, *arguments: int) -> Any:
+            self._burn(CALL_FUEL)
+            return function(caller, *arguments)
+
+        return call
 
 
 def missing(_caller: wasmtime.Caller, *_arguments: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any
@@ -21,10 +22,7 @@ def render_page(story: Story) -> str:
         "{{data}}": _script_safe(json.dumps(_values(story), ensure_ascii=False, separators=(",", ":"))),
     }
     page = here.joinpath("page.html").read_text(encoding="utf-8")
-    for name, text in parts.items():
-        before, _, after = page.partition(name)
-        page = f"{before}{text}{after}"
-    return page
+    return re.sub(r"\{\{\w+\}\}", lambda found: parts[found[0]], page)  # once: a name in a title is no place
 
 
 def _script_safe(text: str) -> str:

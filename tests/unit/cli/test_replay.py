@@ -84,6 +84,23 @@ def test_a_torn_end_costs_the_last_record_alone_and_recording_goes_on(tmp_path: 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("place", [3, 30, 150])
+def test_a_damaged_record_is_told_and_nothing_is_cut_off(
+    place: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorded(tmp_path, range(1, 6))
+    file = tmp_path / "sleeper.decisions"
+    data = bytearray(file.read_bytes())
+    data[place] ^= 0x10
+    file.write_bytes(data)
+    result = run(str(tmp_path), "--controllers", f"{__name__}:Sleeper")
+    assert result.exit_code == 2
+    assert f"{file} is damaged at byte " in result.output
+    recorded(tmp_path, range(6, 8))
+    assert file.read_bytes() == data
+    assert "damaged" in caplog.text
+
+
 def test_the_files_are_bounded(tmp_path: Path) -> None:
     recorded(tmp_path, range(1, 200), file_bytes_max=500)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sleeper.decisions", "sleeper.decisions.1"]

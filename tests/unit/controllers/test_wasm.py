@@ -15,6 +15,7 @@ from rube.controllers.contract import evaluate
 from rube.controllers.wasm.controller import WasmController
 from rube.controllers.wasm.limits import Limits
 from rube.controllers.wasm.module import TrapError
+from rube.controllers.wasm.system import LOG_BYTES_MAX
 
 SPEC = ControllerSpec(name="mirror", type="api.Node")
 FUEL = "(loop $again (br $again))"
@@ -132,6 +133,57 @@ def test_what_exceeds_a_limit_is_an_event_that_names_it_and_forgets_nothing(
     assert not decision.calls
 
 
+BIG = "(memory.grow (i32.const 1000)) (drop)"
+
+
+@pytest.mark.parametrize(
+    ("body", "imports"),
+    [
+        ("(call $log (i32.const 1) (i32.const 0) (i32.const 0))", LOG),
+        (f"{BIG} (call $log (i32.const 1) (i32.const 0) (i32.const 60000000))", LOG),
+        (f"{BIG} (drop (call $random (i32.const 0) (i32.const 1048576)))", RANDOM),
+        ("(drop (call $time (i32.const 1) (i64.const 0) (i32.const 2052)))", CLOCK),
+    ],
+)
+def test_the_hosts_work_uses_up_fuel_too(body: str, imports: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "rube.controllers.wasm")
+    controller = WasmController(module(f"(loop $again {body} (br $again)) (unreachable)", imports=imports), Limits())
+    (event,) = controller.decide(state()).events
+    assert event.reason == "FuelExhausted"
+    assert len(caplog.messages) <= LOG_BYTES_MAX // 64
+    assert sum(map(len, caplog.messages)) <= LOG_BYTES_MAX * 2
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ("(func $f (unreachable)) (start $f)", "unreachable"),
+        ("(func $f (call $exit (i32.const 3))) (start $f)", "code 3"),
+        ("(func $f (loop $again (br $again))) (start $f)", "used up fuel"),
+        ('(global (export "_initialize") i32 (i32.const 1))', "no function '_initialize'"),
+        ("(memory 1)", "memory count too high"),
+        ("(table 200000 funcref)", "memory_mib=128"),
+    ],
+)
+def test_a_module_that_cannot_start_is_refused(more: str, why: str) -> None:
+    exit_ = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+    with pytest.raises(InvalidArgumentError, match=why):
+        WasmController(module(imports=exit_, more=more), Limits())
+
+
+def test_tables_are_bounded_as_memory_is() -> None:
+    grows = "(drop (table.grow $t (ref.null func) (i32.const 100000000)))"
+    code = module(f"{grows} (i64.const 0)", more="(table $t 1 funcref)")
+    assert WasmController(code, Limits()).decide(state()) == Decision()  # it was not given the elements
+
+
+def test_any_sleep_leaves_a_clock() -> None:
+    sleeps = "(drop (call $poll (i32.const 3000) (i32.const 3100) (i32.const 1) (i32.const 3200)))"
+    body = f"""(i32.store (i32.const 3016) (i32.const 1)) (i64.store (i32.const 3024) (i64.const -1)) {sleeps * 8}
+      (drop (call $time (i32.const 0) (i64.const 0) (i32.const 2052))) {GIVE_EIGHT}"""
+    assert number(decided(body, imports=CLOCK + POLL)) >= 1 << 60
+
+
 def test_fuel_is_equal_in_each_instance() -> None:
     loops = """(local $i i32) (loop $again (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (br_if $again (i32.lt_u (local.get $i) (i32.const 200000)))) (i64.const 0)"""
@@ -170,7 +222,6 @@ def test_a_call_without_a_result_is_the_controllers_mistake(body: str, imports: 
         (module(imports='(import "rube" "log" (func))'), r"another signature than \(i32, i32, i32\)"),
         (module(spec=ControllerSpec(name="Mirror", type="api.Node")), "name"),
         (module(spec=ControllerSpec(name="mirror", type="api.Nod")), "did you mean 'api.Node'"),
-        (module(more="(func $f (unreachable)) (start $f)"), "cannot start"),
     ],
 )
 def test_what_is_no_controller_is_refused_when_it_is_named(code: bytes, why: str, tmp_path: Path) -> None:
