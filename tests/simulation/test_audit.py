@@ -24,6 +24,8 @@ from rube.api.keys import ObjectKey
 from rube.api.types import pack
 from rube.server.audit.lines import verify
 from rube.server.audit.log import AuditConfig, AuditLog, WhenFull
+from rube.server.entrance.call import OUTCOME_S_MAX
+from rube.server.writes import Intent, Outcome, Writer
 from rube.sim.cluster.audit_files import SimAuditFiles
 from rube.sim.world.disk import SimDisk
 from tests.conformance.api.api_sites import Body, SimSite
@@ -121,6 +123,32 @@ def test_each_write_and_each_refusal_has_a_line_with_who_what_by_which_rule_and_
     audited.run(main)
     assert b"secret" not in b"".join(data for _, data in audited.contents())
     verify(audited.contents())
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_write_whose_caller_leaves_has_its_outcome_or_says_that_it_is_unknown(
+    answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audited, write = Audited(), Writer.write
+
+    async def slow(self: Writer, intent: Intent) -> Outcome:
+        outcome = await write(self, intent)  # committed, and the caller leaves before that is known
+        await audited.site.host.clock.sleep(1 if answers else 2 * OUTCOME_S_MAX)
+        return outcome
+
+    async def main() -> None:
+        async with cluster(audited.site, audit=audited.log()) as served:
+            monkeypatch.setattr(Writer, "write", slow)
+            call = served.root.api.Put(PutRequest(objects=[unit("web")]), metadata=served.root.metadata)
+            await audited.site.host.clock.sleep(0.5)
+            call.cancel()
+            await audited.site.host.clock.sleep(OUTCOME_S_MAX + 1)
+            found = await served.root.ask(served.root.api.Get, GetRequest(key=WEB.to_proto()))
+            (line,) = audited.calls()
+            told = (line["code"], line["objects"][0].get("newRevision"))
+            assert told == (("CANCELLED", found.object.metadata.revision) if answers else ("UNKNOWN", None))
+
+    audited.run(main)
 
 
 def test_a_rule_with_a_condition_is_named_where_it_decides() -> None:

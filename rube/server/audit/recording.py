@@ -40,7 +40,7 @@ class Recorder:
 
     def ended(self, call: Call, error: BaseException | None) -> None:
         """Writes the line of a call that has ended, or of a stream that has begun, if it is one that is written."""
-        code = "OK" if error is None else code_of(error)
+        code = "OK" if error is None else code_of(call.failure or error)
         if isinstance(error, UnwritableError) or not (call.is_audited or self.log.config.reads or code in REFUSED):
             return
         if isinstance(error, BusyError) or code == "UNAUTHENTICATED":

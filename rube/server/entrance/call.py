@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,8 @@ from rube.transport import peer
 if TYPE_CHECKING:
     from rube.server.writes import Intent, IntentWriter, Outcome
 
+OUTCOME_S_MAX: Final = 10.0
+"""The outcome of a write whose caller is gone is waited for so long: the audit log tells of it."""
 _SYSTEM: Final = ("node", "controller", "member")
 
 
@@ -27,6 +30,7 @@ class Call:
         "_context",
         "_identify",
         "_identity",
+        "failure",
         "is_noted",
         "manner",
         "outcome",
@@ -50,6 +54,8 @@ class Call:
         self.request = request
         self.outcome: Outcome | None = None
         """Of a write."""
+        self.failure: RubeError | None = None
+        """Of a write that was still under way when its caller left."""
         self.rules: dict[str, None] = {}
         """The rules that allow it, or may. A dict for its order."""
         self.repeated_times = 0
@@ -113,5 +119,31 @@ class _NotingWriter:
         self._call = call
 
     async def write(self, intent: Intent) -> Outcome:
-        outcome = self._call.outcome = await self._writer.write(intent)
+        """Carries out the intent; a caller that leaves does not stop it, and is cancelled once the outcome is noted."""
+        call, writing = self._call, asyncio.ensure_future(self._writer.write(intent))
+        try:
+            outcome = call.outcome = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await _ended(writing)
+            if writing.cancelled():
+                call.failure = RubeError("the server stopped before the outcome was known")
+            elif (error := writing.exception()) is None:
+                call.outcome = writing.result()
+            elif isinstance(error, RubeError):
+                call.failure = error
+            raise
         return outcome
+
+
+async def _ended(writing: asyncio.Future[Outcome]) -> None:
+    """Waits until a write has ended, however often it is cancelled meanwhile; stops a write that takes too long."""
+    now_s = asyncio.get_running_loop().time
+    until_s = now_s() + OUTCOME_S_MAX
+    while not writing.done() and (left_s := until_s - now_s()) > 0:
+        try:
+            await asyncio.wait((writing,), timeout=left_s)
+        except asyncio.CancelledError:
+            continue
+    if not writing.done():
+        writing.cancel()
+        await asyncio.wait((writing,))
