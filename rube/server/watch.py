@@ -4,8 +4,8 @@ revision."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 
 from rube.api import WatchRequest
@@ -113,7 +113,8 @@ class Watches:
                     after = response.revision
                     yield self._first(response) if after else response.encode()
         elif not after:
-            after = (await self._store.range(wanted.start, None)).revision
+            with _answers():
+                after = (await self._store.range(wanted.start, None)).revision
         read = request.send_initial or not request.after_revision
         changes = self._changes(wanted, store_id, after, read=read, told=request.send_initial)
         first = not request.send_initial
@@ -160,7 +161,8 @@ class Watches:
                     at.told = at.reached
                     yield bookmark(at.reached, store_id)
                 if at.place is None:
-                    at.place = await self.feed.rejoin(wanted, at.reached)
+                    with _answers():
+                        at.place = await self.feed.rejoin(wanted, at.reached)
                 if at.place is None:
                     async with aclosing(self._from_log(wanted, store_id, at)) as responses:
                         async for response in responses:
@@ -208,12 +210,22 @@ class Watches:
         except TimeoutError as error:
             if wait.expired():
                 raise stopping() from error
-            raise DeadlineExceededError(
-                f"the store gave no answer in time ({error or 'it says no more'}): resume the watch"
-            ) from error
+            with _answers():
+                raise
         finally:
             del self._waits[wait]
 
     def _check_running(self) -> None:
         if self._stopping:
             raise stopping()
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    """Raises DeadlineExceededError in place of a TimeoutError of the store's."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise DeadlineExceededError(
+            f"the store gave no answer in time ({error or 'it says no more'}): resume the watch"
+        ) from error

@@ -225,15 +225,21 @@ async def test_preconditions_and_mask_paths_are_bounded(site: Site) -> None:
 # The errors of a store's own timeouts
 
 
-async def test_a_timeout_of_the_store_is_not_told_as_a_stop(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with serve(site) as api:
+@pytest.mark.parametrize(("recent_bytes_max", "asked"), [(0, "watch"), (1 << 20, "range")])
+async def test_a_timeout_of_the_store_is_not_told_as_a_stop(
+    site: Site, recent_bytes_max: int, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(site, recent_bytes_max=recent_bytes_max) as api:
         await filled(api, 2)
 
-        async def broken(*_: object, **__: object) -> AsyncIterator[ChangeBatch]:
+        async def broken_watch(*_: object, **__: object) -> AsyncIterator[ChangeBatch]:
             raise TimeoutError("no answer of the disk")
             yield
 
-        monkeypatch.setattr(api.store, "watch", broken)
+        async def broken_range(*_: object, **__: object) -> None:
+            raise TimeoutError("no answer of the disk")
+
+        monkeypatch.setattr(api.store, asked, broken_watch if asked == "watch" else broken_range)
         error = await watch_error(api, after_revision=1)
         assert isinstance(error, DeadlineExceededError)
         assert "the store gave no answer in time (no answer of the disk)" in error.message
