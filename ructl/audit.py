@@ -111,6 +111,8 @@ def _row(line: str) -> str:
     if fields.get("kind"):
         return f"{at}  another file begins"
     parts = [at, f"{fields.get('code', ''):<17}", printable(f"{fields.get('subject')} {fields.get('verb')}")]
+    if fields.get("certified"):
+        parts.append(printable(f"as {fields['certified']}"))
     parts += [", ".join(_objects(fields))]
     if "validateOnly" in fields:
         parts.append("(dry run)")

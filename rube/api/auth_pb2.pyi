@@ -652,6 +652,7 @@ class AuditEntry(_message.Message):
     TORN_BYTES_FIELD_NUMBER: _builtins.int
     LOST_LINES_FIELD_NUMBER: _builtins.int
     SERVER_FIELD_NUMBER: _builtins.int
+    CERTIFIED_FIELD_NUMBER: _builtins.int
     HASH_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Grows by 1 with each line of a server's log."""
@@ -680,6 +681,8 @@ class AuditEntry(_message.Message):
     lost_lines: _builtins.int
     server: _builtins.str
     """The server."""
+    certified: _builtins.str
+    """The identity that a certificate is asked for, such as `node/edge-1`; of join and renew_certificate."""
     hash: _builtins.str
     """The SHA-256, in hex, of the hash of the line before and of this line without its hash."""
     @_builtins.property
@@ -711,11 +714,12 @@ class AuditEntry(_message.Message):
         torn_bytes: _builtins.int = ...,
         lost_lines: _builtins.int = ...,
         server: _builtins.str = ...,
+        certified: _builtins.str = ...,
         hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "code", b"code", "fingerprint", b"fingerprint", "hash", b"hash", "kind", b"kind", "lost_lines", b"lost_lines", "more_objects", b"more_objects", "objects", b"objects", "previous", b"previous", "proof", b"proof", "repeated_times", b"repeated_times", "rules", b"rules", "sequence", b"sequence", "server", b"server", "subject", b"subject", "time", b"time", "torn_bytes", b"torn_bytes", "validate_only", b"validate_only", "verb", b"verb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "certified", b"certified", "code", b"code", "fingerprint", b"fingerprint", "hash", b"hash", "kind", b"kind", "lost_lines", b"lost_lines", "more_objects", b"more_objects", "objects", b"objects", "previous", b"previous", "proof", b"proof", "repeated_times", b"repeated_times", "rules", b"rules", "sequence", b"sequence", "server", b"server", "subject", b"subject", "time", b"time", "torn_bytes", b"torn_bytes", "validate_only", b"validate_only", "verb", b"verb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

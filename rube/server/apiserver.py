@@ -103,7 +103,7 @@ class ApiServer:
         add_ApiServicer_to_server(self._entrance.wrap(self._service), server)
         add_NodesServicer_to_server(self._entrance.wrap(self._nodes), server)
         add_RightsServicer_to_server(self._entrance.wrap(self._rights_service), server)
-        add_CertificatesServicer_to_server(self._certificates, server)
+        add_CertificatesServicer_to_server(self._entrance.wrap(self._certificates), server)
         standard = await add_standard_services(server, _SERVICES, self._types.pools, self._gauges)
         try:
             if self._audit is not None:

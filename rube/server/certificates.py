@@ -40,6 +40,7 @@ from rube.api.unknown_fields import check_known
 from rube.api.well_known import NODE_TYPE, TOKEN_TYPE
 from rube.host import Clock
 from rube.server.certificates_config import CertificatesConfig
+from rube.server.entrance.call import Call, call_of
 from rube.server.objects import prepare_status
 from rube.server.revocations import Revocations
 from rube.server.rights.grants import fits
@@ -85,7 +86,8 @@ class CertificatesService(CertificatesServicer):
         """
         check_known(request)
         config = self._signing()
-        requested = config.signer.read_request(request.csr)
+        call = call_of(context)
+        requested = self._read_request(config, request.csr, call)
         identity = requested.identity
         _check_requested(identity, config.signer.domain)
         if why := self._revocations.refusal_of(identity, self._clock.now_ns()):
@@ -104,7 +106,7 @@ class CertificatesService(CertificatesServicer):
             changed = used(stored, request, requested, now_ns, node_exists=exists)
             return {} if changed is None else {token_key: changed}
 
-        await self._writer.write(Intent([token_key, *([node_key] if node_key else [])], [], None, decide))
+        await call.noting(self._writer).write(Intent([token_key, *([node_key] if node_key else [])], [], None, decide))
         _LOG.info("%s/%s joins by token %s from %s", identity.kind, identity.name, request.token, context.peer())
         return self._issue(config, requested, replace(identity, groups=()))
 
@@ -117,7 +119,7 @@ class CertificatesService(CertificatesServicer):
         check_known(request)
         config = self._signing()
         shown = config.signer.read_certificate(request.certificate)
-        requested = config.signer.read_request(request.csr)
+        requested = self._read_request(config, request.csr, call_of(context))
         now_ns = self._clock.now_ns()
         check_renewal(shown, requested, now_ns)
         if why := self._revocations.refusal_of(shown.identity, shown.begin_ns + BACKDATED_S * NS_PER_S):
@@ -132,6 +134,11 @@ class CertificatesService(CertificatesServicer):
                 "this apiserver gives no certificates, since it has no CA's key: ask one that was started with --ca"
             )
         return self._config
+
+    def _read_request(self, config: CertificatesConfig, csr: bytes, call: Call) -> Requested:
+        requested = config.signer.read_request(csr)
+        call.certified = f"{requested.identity.kind}/{requested.identity.name}"
+        return requested
 
     def _issue(self, config: CertificatesConfig, requested: Requested, identity: Identity) -> IssuedCertificate:
         now_ns = self._clock.now_ns()

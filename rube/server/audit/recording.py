@@ -43,8 +43,9 @@ class Recorder:
         code = "OK" if error is None else code_of(call.failure or error)
         if isinstance(error, UnwritableError) or not (call.is_audited or self.log.config.reads or code in REFUSED):
             return
-        if isinstance(error, BusyError) or code == "UNAUTHENTICATED":
-            repeated_times = self._fold((call.identity.subject.name or call.identity.address, call.verb, code))
+        did_nothing = error is not None and call.outcome is None
+        if isinstance(error, BusyError) or code == "UNAUTHENTICATED" or (did_nothing and call.manner.is_open):
+            repeated_times = self._fold((call.identity.subject.name or call.identity.host, call.verb, code))
             if repeated_times is None:
                 return
             call.repeated_times = repeated_times
@@ -83,6 +84,8 @@ def fields_of_call(call: Call, code: str) -> dict[str, Any]:
         fields["fingerprint"] = fingerprint
     fields["address"] = address
     fields["verb"] = call.verb
+    if call.certified:
+        fields["certified"] = shortened(call.certified)
     keys = call.keys()
     if keys:
         fields["objects"] = list(_objects(call, keys[:OBJECTS_MAX]))

@@ -30,6 +30,7 @@ class Call:
         "_context",
         "_identify",
         "_identity",
+        "certified",
         "failure",
         "is_noted",
         "manner",
@@ -58,6 +59,8 @@ class Call:
         """Of a write that was still under way when its caller left."""
         self.rules: dict[str, None] = {}
         """The rules that allow it, or may. A dict for its order."""
+        self.certified = ""
+        """The identity that a certificate is asked for."""
         self.repeated_times = 0
         """Calls alike that have no line of their own."""
         self._context = context

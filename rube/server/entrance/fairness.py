@@ -258,7 +258,7 @@ def caller_of(call: Call) -> str:
     subject = identified.subject
     if subject.method in PROVEN or subject.name:
         return str(subject)
-    return f"{subject} at {identified.address.rpartition(':')[0] or 'unix'}"
+    return f"{subject} at {identified.host}"
 
 
 def _busy(what: str, retry_s: float) -> BusyError:

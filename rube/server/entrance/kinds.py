@@ -10,18 +10,20 @@ from google.protobuf.message import Message
 
 from rube.api import (
     AuditRequest,
+    CertificateRequest,
     ExplainRequest,
     GetRequest,
     HistoryRequest,
     ListRequest,
     NodeReply,
     NodeRequestsRequest,
+    RenewalRequest,
     RenewLeaseRequest,
     WatchRequest,
     WhoAmIRequest,
 )
 from rube.api.keys import ObjectKey
-from rube.api.well_known import NODE_TYPE
+from rube.api.well_known import NODE_TYPE, TOKEN_TYPE
 from rube.server.rights.asked import ASKED
 
 
@@ -34,6 +36,8 @@ class CallKind(Enum):
     GETS = "gets"
     LISTS = "lists"
     """Lists and histories, and the initial objects of watches."""
+    JOINS = "joins"
+    """Requests for certificates, from callers that have none."""
     STREAMS = "streams"
     """Watches, logs and followed audit logs, while they run."""
 
@@ -46,6 +50,8 @@ class Manner(NamedTuple):
     kind: CallKind
     is_audited: bool = False
     """Also where reads are not."""
+    is_open: bool = False
+    """Callers without any identity make such calls."""
 
 
 def _selected(request: ListRequest | WatchRequest) -> Sequence[ObjectKey]:
@@ -54,6 +60,10 @@ def _selected(request: ListRequest | WatchRequest) -> Sequence[ObjectKey]:
 
 def _node(request: NodeRequestsRequest | NodeReply) -> Sequence[ObjectKey]:
     return (ObjectKey(NODE_TYPE, "", request.node),)
+
+
+def _token(request: CertificateRequest) -> Sequence[ObjectKey]:
+    return (ObjectKey(TOKEN_TYPE, "", request.token),)
 
 
 def _none(_: Any) -> Sequence[ObjectKey]:
@@ -80,6 +90,8 @@ MANNERS: Final[Mapping[type[Message], Manner]] = {
     WhoAmIRequest: Manner("whoami", _none, CallKind.GETS),
     ExplainRequest: Manner("explain", _none, CallKind.GETS),
     AuditRequest: Manner("audit", _none, CallKind.STREAMS, is_audited=True),
+    CertificateRequest: Manner("join", _token, CallKind.JOINS, is_audited=True, is_open=True),
+    RenewalRequest: Manner("renew_certificate", _none, CallKind.JOINS, is_audited=True, is_open=True),
 }
 """Every request of every service."""
 AUDITED_VERBS: Final = tuple(dict.fromkeys(manner.verb for manner in MANNERS.values()))

@@ -25,6 +25,7 @@ class FairnessConfig:
             CallKind.WRITES: Share(turns_max=1_024, caller_turns_max=256),
             CallKind.GETS: Share(turns_max=1_024, caller_turns_max=128),
             CallKind.LISTS: Share(turns_max=64, caller_turns_max=8),
+            CallKind.JOINS: Share(turns_max=64, caller_turns_max=8),
         }
     )
     waiting_max: int = 10_000

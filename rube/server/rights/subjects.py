@@ -65,6 +65,11 @@ class Identified(NamedTuple):
     fingerprint: str = ""
     """The certificate's, or the id of a token."""
 
+    @property
+    def host(self) -> str:
+        """The host that it calls from."""
+        return self.address.rpartition(":")[0] or "unix"
+
 
 Identify = Callable[[Context], Subject]
 """Returns the identity that a call's connection proves; `anonymous` if it proves none."""

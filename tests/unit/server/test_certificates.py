@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,14 +32,18 @@ from rube.api import (
     Token,
     TokenStatus,
 )
-from rube.api.errors import RubeError
+from rube.api.errors import BusyError, RubeError
 from rube.api.types import pack
 from rube.api.well_known import TOKEN_TYPE
+from rube.cli.audit_files import RealAuditFiles
 from rube.cli.real_host import real_host
 from rube.client import Client
 from rube.host import RealClock
 from rube.server import ApiServer, ApiServerConfig
+from rube.server.audit.log import AuditLog
 from rube.server.certificates_config import CertificatesConfig
+from rube.server.entrance.kinds import CallKind
+from rube.server.entrance.limits import FairnessConfig, Share
 from rube.store import open_store
 from rube.transport import rube_error
 from rube.trust import Authority, Identity, Key
@@ -113,12 +118,14 @@ class Plane:
         return (ca or self.ca).authority().issue(identity, public, begin_ns=begin_ns, end_ns=end_ns)
 
 
-def run(path: Path, test: Callable[[Plane], Awaitable[None]]) -> None:
+def run(path: Path, test: Callable[[Plane], Awaitable[None]], **config: Any) -> None:
     async def main() -> None:
         clock, ca, address = SetClock(NOW_NS), authorities(path / "ca"), f"unix:{path}/s"
         host = replace(real_host(), clock=clock)
         store = await open_store(host, "memory:")
-        server = ApiServer(host, store, ApiServerConfig(listen=[address], certificates=CertificatesConfig(signer=ca)))
+        signing = CertificatesConfig(signer=ca)
+        audit = AuditLog(clock, RealAuditFiles(path / "audit"), "a")
+        server = ApiServer(host, store, ApiServerConfig(listen=[address], certificates=signing, audit=audit, **config))
         token = Token(secret_hash=hashlib.sha256(SECRET.encode()).digest(), identities=["node/edge-*"], uses_max=2)
         token.expire_time.FromNanoseconds(NOW_NS + DAY_NS)
         await server.start()
@@ -161,6 +168,39 @@ def test_a_lapsed_node_renews_while_its_object_names_the_same_instance(tmp_path:
         assert len(x509.load_pem_x509_certificates(issued.authorities)) == 1
 
     run(tmp_path, test)
+
+
+def test_joins_are_in_the_audit_log_without_secret_and_key_and_a_flood_of_refused_ones_has_one_line(
+    tmp_path: Path,
+) -> None:
+    async def test(plane: Plane) -> None:
+        issued = await plane.join()
+        await plane.renew(issued.certificate)
+        for _ in range(3):
+            with pytest.raises(RubeError):
+                await plane.join(csr=b"?")
+
+    run(tmp_path, test)
+    text = (tmp_path / "audit").read_text()
+    calls = [line for line in map(json.loads, text.splitlines()) if line.get("verb") not in (None, "put")]
+    token = {"type": TOKEN_TYPE, "name": "t1"}
+    assert [(c["verb"], c.get("certified"), c.get("objects"), c["code"]) for c in calls] == [
+        ("join", "node/edge-1", [{**token, "oldRevision": 1, "newRevision": 2}], "OK"),
+        ("renew_certificate", "node/edge-1", None, "OK"),
+        ("join", None, [token], "INVALID_ARGUMENT"),
+    ]
+    assert SECRET not in text
+    assert "BEGIN" not in text
+
+
+def test_joins_have_their_turns_beside_other_calls(tmp_path: Path) -> None:
+    async def test(plane: Plane) -> None:
+        with pytest.raises(BusyError, match="joins waiting"):
+            await plane.join()
+
+    share = Share(turns_max=0, caller_turns_max=1)
+    shares = {**FairnessConfig().shares, CallKind.JOINS: share}
+    run(tmp_path, test, fairness=FairnessConfig(shares=shares, waiting_max=0))
 
 
 def weak_request(_: Plane) -> bytes:
