@@ -86,6 +86,12 @@ class _SimCommand(click.Command):
     metavar="FILE",
     help="Write the run as a trace for ui.perfetto.dev.",
 )
+@click.option(
+    "--latency",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write how long each change took from its commit to each watcher, as CSV, or as JSON if FILE ends in .json.",
+)
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write the trace's records to a file.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Write the daemons' log lines to a file.")
 @click.option("-v", "--verbose", is_flag=True, help="Write the daemons' log lines to stderr.")
@@ -102,6 +108,7 @@ def sim(
     as_json: bool,
     html: Path | None,
     perfetto: Path | None,
+    latency: Path | None,
     trace: Path | None,
     log: Path | None,
     verbose: bool,
@@ -123,10 +130,11 @@ def sim(
     many_seeds = seeds is not None or bool(against)
     if not many_seeds and jobs is not None:
         raise click.UsageError("--jobs is for --seeds and --against")
-    shows_one = bool(html or perfetto or trace or log or verbose)
+    shows_one = bool(html or perfetto or latency or trace or log or verbose)
     if many_seeds and shows_one:
         raise click.UsageError(
-            "--html, --perfetto, --trace, --log and --verbose show one run: give --seed, and no --seeds or --against"
+            "--html, --perfetto, --latency, --trace, --log and --verbose show one run: "
+            "give --seed, and no --seeds or --against"
         )
     if shrink and (many_seeds or as_json or shows_one):
         raise click.UsageError("--shrink goes with --seed, --tie-break, --set and --output alone")
@@ -160,6 +168,7 @@ def sim(
             trace=trace,
             html=html,
             perfetto=perfetto,
+            latency=latency,
             log=log,
             verbose=verbose,
             output=output,

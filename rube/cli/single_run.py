@@ -30,7 +30,7 @@ from rube.sim.search.reduce import reduce, reduced_lines
 from rube.sim.search.shrink import scenario_text
 from rube.sim.search.shrink import shrink as shrink_run
 from rube.sim.search.sweep import run_lines
-from rube.sim.story import render_page, render_perfetto, tell
+from rube.sim.story import latency_csv, latency_json, render_page, render_perfetto, tell
 from rube.sim.world.kernel import SimulationError, SimulationFailures, describe
 
 
@@ -44,6 +44,7 @@ class OneRun:
     trace: Path | None
     html: Path | None
     perfetto: Path | None
+    latency: Path | None
     log: Path | None
     verbose: bool
     output: Path | None
@@ -104,7 +105,7 @@ def shrink_one(loaded: LoadedScenario, one: OneRun) -> int:
 
 
 def simulate_one(loaded: LoadedScenario, one: OneRun) -> int:
-    told = one.trace is not None or one.html is not None or one.perfetto is not None
+    told = any((one.trace, one.html, one.perfetto, one.latency))
     with (
         _outputs(one.log, one.verbose) as streams,
         logs_to(streams) as stamp,
@@ -131,11 +132,11 @@ def simulate_one(loaded: LoadedScenario, one: OneRun) -> int:
 
 
 def _write_story(simulation: Simulation, result: Result, loaded: LoadedScenario, one: OneRun) -> None:
-    """Writes what was asked for: the records, the page, the trace for Perfetto."""
+    """Writes what was asked for: the records, the page, the trace for Perfetto, the latencies."""
     records = simulation.world.trace.records
     if one.trace is not None:
         one.trace.write_text("".join(f"{record}\n" for record in records), encoding="utf-8")
-    if one.html is None and one.perfetto is None:
+    if not any((one.html, one.perfetto, one.latency)):
         return
     repeat = repeat_command(loaded.arguments, one.seed, tie_break=one.tie_break)
     story = tell(result, simulation.cluster.history, records, repeat)
@@ -143,6 +144,9 @@ def _write_story(simulation: Simulation, result: Result, loaded: LoadedScenario,
         one.html.write_text(render_page(story), encoding="utf-8")
     if one.perfetto is not None:
         one.perfetto.write_text(render_perfetto(story), encoding="utf-8")
+    if one.latency is not None:
+        render = latency_json if one.latency.suffix == ".json" else latency_csv
+        one.latency.write_text(render(story.arrivals), encoding="utf-8")
 
 
 @contextmanager

@@ -28,6 +28,10 @@ addEventListener("load", () => setTimeout(() => {
   host.click(); said.without = list(); host.click();
   press("j"); said.next = document.getElementById("detail").textContent;
   press("0"); press("+");
+  said.latency = document.querySelector("#latency summary").textContent;
+  said.curves = document.querySelectorAll("#latency svg path[class]").length;
+  const slow = document.querySelector("#latency a"); said.slow = slow.textContent; slow.click();
+  said.there = document.getElementById("detail").textContent;
   setTimeout(() => {
     said.hash = location.hash; said.paint_ms = document.documentElement.dataset.paintMs;
     said.error = document.documentElement.dataset.error || "";
@@ -60,9 +64,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     return page, trace, result.stdout
 
 
-def test_a_page_changes_nothing_in_the_run(told: tuple[Path, Path, str]) -> None:
+def test_a_page_changes_nothing_in_the_run(told: tuple[Path, Path, str], tmp_path: Path) -> None:
     plain = sim("examples/05-chaos/too-much.yaml", "--seed", 3).stdout
+    rows = sim("examples/05-chaos/too-much.yaml", "--seed", 3, "--latency", tmp_path / "rows.csv").stdout
     assert re.findall("trace sha256: .*", plain) == re.findall("trace sha256: .*", told[2])
+    assert re.findall("trace sha256: .*", plain) == re.findall("trace sha256: .*", rows)
+    assert (tmp_path / "rows.csv").read_text().startswith("watcher,watch,key,revision,committed_ns,")
 
 
 def test_a_page_is_one_small_file_that_asks_for_no_other(tmp_path: Path) -> None:
@@ -83,6 +90,11 @@ def test_a_browser_shows_the_pin_and_what_led_to_it(told: tuple[Path, Path, str]
     assert said["next"] != said["detail"]
     assert "t=" in str(said["hash"])
     assert int(said["drawn"]) > 0
+    assert str(said["latency"]).startswith("Watch latency: half within ")
+    assert said["curves"] == 3, "before, during and after faults"
+    at, watcher = str(said["slow"]).split()
+    assert str(said["there"]).startswith(f"{at[:-1]}"), "the moment at which the slowest change arrived"
+    assert f" {watcher} " in str(said["there"])
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="looks at pages: apt-get install chromium")

@@ -14,7 +14,7 @@ from rube.sim.judges.defects import defects
 from rube.sim.judges.followers import followers
 from rube.sim.judges.groups import raft_invariants
 from rube.sim.judges.history import History
-from rube.sim.judges.latency import ALL_WATCHERS, LatencySummary, summarize_latency, watch_latency
+from rube.sim.judges.latency import ALL_WATCHERS, LatencySummary, percentile, summarize_latency, watch_latency
 from rube.sim.judges.leadership import fencing, leases
 from rube.sim.judges.machines import actions, copies, generations, memories, owners, starts
 from rube.sim.judges.orphans import orphans
@@ -113,6 +113,7 @@ __all__ = [
     "never_on_two_nodes",
     "orphans",
     "owners",
+    "percentile",
     "positions",
     "raft_invariants",
     "readiness",

@@ -47,6 +47,8 @@ class Result:
     latencies: Sequence[LatencySummary]
     virtual_ns: int
     trace_sha256: str
+    faults: Sequence[tuple[int, int]] = ()
+    """The begin and the end of every fault of the scenario, in virtual nanoseconds; equal: it was one moment."""
     elections: int = 0
     """Times that a member of a replicated group stood for election."""
     stopped: bool = False

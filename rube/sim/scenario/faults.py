@@ -25,6 +25,8 @@ class Event:
     text: str
     """Empty for acts that a report need not show."""
     act: Callable[[], object]
+    ends_ns: int | None = None
+    """When the fault that it begins ends; None: it begins none. A fault of one moment ends when it begins."""
     looks: bool = False
     """Does nothing to the cluster: looking does not disturb."""
 
@@ -38,7 +40,7 @@ def fault_events(scenario: Scenario, cluster: SimCluster) -> Iterator[Event]:
         assert (end is None) == (kind in INSTANT or kind == "clog"), f"{kind}: it is over at once, or has an end"
         lasts_ns = fault.lasts.ToNanoseconds()
         lasting = f" for {lasts_ns / 1e9:g}s" if lasts_ns else ""
-        yield Event(at_ns=at_ns, text=begin[0] + lasting, act=begin[1])
+        yield Event(at_ns=at_ns, text=begin[0] + lasting, act=begin[1], ends_ns=at_ns + lasts_ns)
         if lasts_ns and end is not None:
             yield Event(at_ns=at_ns + lasts_ns, text=end[0], act=end[1])
 

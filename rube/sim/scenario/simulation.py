@@ -218,6 +218,7 @@ class Simulation:
             events=sorted(
                 [*((event.at_ns, event.text) for event in events), *_leaders(history)], key=lambda event: event[0]
             ),
+            faults=[(event.at_ns, event.ends_ns) for event in events if event.ends_ns is not None],
             verdicts=judge_all(self._scenario, history),
             latencies=summarize_latency(history),
             refusals=summarize_refusals(history),

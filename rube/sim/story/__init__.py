@@ -6,8 +6,9 @@ Pure functions of a run's records (`rube.sim.world`), its history (`rube.sim.jud
 
 from __future__ import annotations
 
+from rube.sim.story.latency import latency_csv, latency_json
 from rube.sim.story.page import render_page
 from rube.sim.story.perfetto import render_perfetto
 from rube.sim.story.story import Story, tell
 
-__all__ = ["Story", "render_page", "render_perfetto", "tell"]
+__all__ = ["Story", "latency_csv", "latency_json", "render_page", "render_perfetto", "tell"]

@@ -447,6 +447,49 @@ const header = () => {
   $("checks").querySelector("summary").textContent = `Checks: ${judged - bad} of ${judged} hold`;
   for (const check of data.checks) { const made = element("li", {className: check.state}, `${marksOf[check.state]} ${check.check}: ${check.text}`); for (const line of check.offending) made.append(element("small", {}, line)); $("checks").querySelector("ul").append(made); }
 };
+// How long changes took from their commits to watches
+const PHASE_WORDS = {before: "before faults", during: "during faults", after: "after faults"};
+const milliseconds = ns => (ns / 1e6).toFixed(3);
+const drawing = (tag, attributes, told = "") => { const made = document.createElementNS("http://www.w3.org/2000/svg", tag); for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value); made.textContent = told; return made; };
+const curves = its => {
+  const WIDE = 900, TALL = 230, LEFT = 48, RIGHT = 14, TOP = 8, BOTTOM = 24, least = 1e3; // ns
+  const values = its.flatMap(([, curve]) => curve).map(value => Math.max(least, value)), low = Math.floor(Math.log10(values.reduce((one, two) => Math.min(one, two)))), high = Math.max(low + 1, Math.ceil(Math.log10(values.reduce((one, two) => Math.max(one, two)))));
+  const x = value => LEFT + (Math.log10(Math.max(least, value)) - low) / (high - low) * (WIDE - LEFT - RIGHT), y = share => TOP + (1 - share) * (TALL - TOP - BOTTOM);
+  const made = drawing("svg", {viewBox: `0 0 ${WIDE} ${TALL}`, role: "img", "aria-label": "The share of changes that had arrived after each time, on a logarithmic scale"});
+  for (let power = low; power <= high; power++) made.append(drawing("path", {d: `M${x(10 ** power)} ${TOP}V${TALL - BOTTOM}`, stroke: "var(--line)"}), drawing("text", {x: x(10 ** power), y: TALL - 8, "text-anchor": power === high ? "end" : "middle"}, `${10 ** (power - 6)} ms`));
+  for (const share of [0, .5, .9, 1]) made.append(drawing("path", {d: `M${LEFT} ${y(share)}H${WIDE - RIGHT}`, stroke: "var(--line)"}), drawing("text", {x: LEFT - 6, y: y(share) + 4, "text-anchor": "end"}, `${share * 100} %`));
+  for (const [phase, curve] of its) {
+    let path = `M${x(curve[0])} ${y(0)}`;
+    curve.forEach((value, place) => { path += `H${x(value).toFixed(1)}V${y((place + 1) / curve.length).toFixed(1)}`; });
+    made.append(drawing("path", {class: phase, d: path, fill: "none", stroke: "var(--tone)", "stroke-width": 2}));
+  }
+  return made;
+};
+const showSlow = ([h, , , key, , committed, delivered]) => {
+  let i = Math.min(N, firstAt(delivered + 1)) - 1;
+  while (i > 0 && h >= 0 && host[i] !== h) i--;
+  if (i < 0) return;
+  chosen = i; causes(i, [key.split("/").slice(-2).join("/")]);
+  const pad = Math.max(1e6, (delivered - committed) * .2);
+  setView(committed - pad, delivered + pad); choose(i); $("stage").scrollIntoView();
+};
+const latency = () => {
+  const {curves: its, rows: table, slowest} = data.latency, box = $("latency");
+  box.hidden = !its.length; if (!its.length) return;
+  box.querySelector("summary").textContent = `Watch latency: half within ${milliseconds(data.latency.all[0])} ms, all within ${milliseconds(data.latency.all[1])} ms`;
+  const key = element("div", {className: "line dim"});
+  for (const [phase] of its) key.append(element("span", {className: phase}, element("i"), PHASE_WORDS[phase]));
+  box.querySelector(".plot").append(curves(its), key);
+  const head = ["watcher", "phase", "changes", "p50", "p90", "p99", "max"], made = element("table", {}, element("tr", {}, ...head.map(told => element("th", {}, told))));
+  for (const [watcher, phase, count, ...figures] of table) made.append(element("tr", {className: phase}, ...[watcher, "", count, ...figures.map(milliseconds)].map((told, place) => place === 1 ? element("td", {}, element("i"), phase) : element("td", {}, String(told)))));
+  box.querySelector(".rows").append(made);
+  for (const row of slowest) {
+    const [, watcher, , what, revision, committed, delivered, took, phase] = row, span = Math.max(2e6, took * 1.4) / 1e9;
+    const moment = `#t=${(delivered / 1e9).toFixed(9)}&host=${encodeURIComponent(watcher)}&span=${span.toFixed(6)}`;
+    const made = element("a", {on: event => { event.preventDefault(); showSlow(row); }}, `${seconds(delivered, 6)} ${watcher}`); made.href = moment;
+    box.querySelector("ol").append(element("li", {className: phase}, element("i"), made, ` ${what} @${revision} after ${milliseconds(took)} ms, committed at ${seconds(committed, 6)}`));
+  }
+};
 const dress = theme => { document.documentElement.dataset.theme = theme; readColors(); };
 const preferred = matchMedia("(prefers-color-scheme: dark)");
 preferred.addEventListener("change", () => { dress(preferred.matches ? "dark" : "light"); refilter(); });
@@ -460,7 +503,7 @@ window.addEventListener("hashchange", follow);
 new ResizeObserver(() => { draw(); drawOverview(); drawList(); }).observe($("stage"));
 window.addEventListener("error", event => { document.documentElement.dataset.error = event.message; });
 
-dress(preferred.matches ? "dark" : "light"); header(); describe(); layout(); refilter();
+dress(preferred.matches ? "dark" : "light"); header(); latency(); describe(); layout(); refilter();
 if (!follow() && data.pins.length) pin(0);
 document.documentElement.dataset.events = N;
 })();

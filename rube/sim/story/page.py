@@ -9,6 +9,7 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
+from rube.sim.story.latency import latency_values
 from rube.sim.story.story import Story
 
 
@@ -72,4 +73,5 @@ def _values(story: Story) -> dict[str, Any]:
             for verdict in result.verdicts
         ],
         "pins": [[pin.at_ns, hosts.get(pin.host, -1), pin.check, pin.text, list(pin.objects)] for pin in story.pins],
+        "latency": latency_values(story.arrivals, told.hosts),
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rube.sim.judges import GroupHistory, History, Verdict, time_in
 from rube.sim.report import Result
 from rube.sim.story.happenings import Band, Happenings, UnitSpan, bands, happenings, unit_spans
+from rube.sim.story.latency import Arrival, arrivals, fault_spans
 from rube.sim.world.kernel.trace import TraceRecord
 
 _OBJECT = re.compile(r"\b[\w-]+/[\w.-]+(?:/[\w.-]+)?")
@@ -51,16 +52,18 @@ class Story:
     commits: Sequence[tuple[int, int]]
     """(when, revision)"""
     pins: Sequence[Pin]
+    arrivals: Sequence[Arrival]
 
 
 def tell(result: Result, history: History, records: Sequence[TraceRecord], repeat: str) -> Story:
     """Puts a run's story together; its records must be whole and noted by a narrator."""
     told = happenings(records, result.virtual_ns)
+    lasting = bands(records, told.hosts, result.virtual_ns)
     return Story(
         result=result,
         repeat=repeat,
         told=told,
-        bands=bands(records, told.hosts, result.virtual_ns),
+        bands=lasting,
         units=unit_spans(records, result.virtual_ns),
         reigns=[
             reign
@@ -73,6 +76,7 @@ def tell(result: Result, history: History, records: Sequence[TraceRecord], repea
         ],
         commits=[(commit.at_ns, commit.revision) for commit in history.commits],
         pins=pins(result.verdicts, told.hosts, result.virtual_ns),
+        arrivals=arrivals(history, fault_spans(lasting, result.faults)),
     )
 
 
