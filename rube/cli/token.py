@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import click
 
 from rube.api import (
     DeleteRequest,
-    ListRequest,
     Object,
     PutRequest,
     Revocation,
     Token,
     TokenStatus,
 )
-from rube.api.errors import RubeError
 from rube.api.times import NS_PER_S
 from rube.api.types import pack
 from rube.api.well_known import TOKEN_TYPE
 from rube.cli.joining import Line
-from rube.cli.options import servers_option
-from rube.cli.real_host import real_host
-from rube.cli.tls import tls_options
-from rube.client import Client
-from rube.host import ChannelTls, RealClock, RealRandomness
+from rube.host import RealClock, RealRandomness
+from ructl.connection import run
+from ructl.options import server_options, server_target
+from ructl.query import Query
 
-T = TypeVar("T")
 TTL_S: Final = 3600.0
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
@@ -70,16 +64,15 @@ def duration_s(text: str) -> float:
     show_default=True,
     help="How many may join.",
 )
-@servers_option
-@tls_options
+@server_options
 def create(
     nodes: tuple[str, ...],
     members: tuple[str, ...],
     controllers: tuple[str, ...],
     ttl: float,
     uses: int,
-    servers: tuple[str, ...],
-    tls: ChannelTls | None,
+    server: str | None,
+    timeout_s: float | None,
 ) -> None:
     """Makes a token, and prints the line that joins by it.
 
@@ -87,7 +80,7 @@ def create(
     Examples:
       rube token create --node worker-1 --tls ~/rube/admin
       rube token create --node 'edge-*' --ttl 1h --uses 50
-      rube token create --member rube-2
+      rube token create --member rube-2 --context home
 
     The secret is shown this once. A beginning of a name joins no node that exists; a whole name does, in place of the
     one before.
@@ -99,24 +92,28 @@ def create(
     ]
     if not identities:
         raise click.UsageError("say who may join: --node, --member or --controller, with a name or a beginning ('*')")
-    if tls is None:
-        raise click.UsageError("machines join a cluster with TLS: give --tls DIR, an administrator's certificate")
-    line, obj = new_token(identities, ttl, uses, authority_hash_of(Path(tls.ca).read_bytes()), servers[0])
-    run_call(servers, tls, lambda client: client.put(PutRequest(objects=[obj])))
+    target = server_target(server, timeout_s)
+    if target.tls is None:
+        raise click.UsageError(
+            "machines join a cluster with TLS: give --tls DIR or --context NAME with an administrator's certificate"
+        )
+    try:
+        authority = authority_hash_of(Path(target.tls.ca).read_bytes())
+    except OSError as error:
+        raise click.UsageError(f"--tls: {target.tls.ca} cannot be read: {error.strerror}") from error
+    line, obj = new_token(identities, ttl, uses, authority, target.endpoints[0])
+    request = PutRequest(objects=[obj])
+    run(target, lambda connection: connection.put(request))
     click.echo(line_to_type(line, identities))
 
 
 @token.command("list")
-@servers_option
-@tls_options
-def list_tokens(servers: tuple[str, ...], tls: ChannelTls | None) -> None:
+@server_options
+def list_tokens(server: str | None, timeout_s: float | None) -> None:
     """Lists the tokens: identities, uses, and when they expire."""
-
-    async def read(client: Client) -> list[Object]:
-        return list((await client.list_objects(ListRequest(type=TOKEN_TYPE))).items)
-
     now_ns = RealClock().now_ns()
-    for obj in run_call(servers, tls, read):
+    tokens = run(server_target(server, timeout_s), lambda connection: connection.list_objects(Query(type=TOKEN_TYPE)))
+    for obj in tokens:
         spec, status = Token(), TokenStatus()
         obj.spec.Unpack(spec)
         obj.status.Unpack(status)
@@ -128,13 +125,12 @@ def list_tokens(servers: tuple[str, ...], tls: ChannelTls | None) -> None:
 
 @token.command("revoke")
 @click.argument("name")
-@servers_option
-@tls_options
-def revoke_token(name: str, servers: tuple[str, ...], tls: ChannelTls | None) -> None:
+@server_options
+def revoke_token(name: str, server: str | None, timeout_s: float | None) -> None:
     """Revokes a token; 'rube revoke' takes certificates back."""
     request = DeleteRequest()
     request.keys.add(type=TOKEN_TYPE, name=name)
-    run_call(servers, tls, lambda client: client.delete(request))
+    run(server_target(server, timeout_s), lambda connection: connection.delete(request))
     click.echo(f"token {name} is revoked")
 
 
@@ -142,9 +138,8 @@ def revoke_token(name: str, servers: tuple[str, ...], tls: ChannelTls | None) ->
 @click.argument("identity", metavar="KIND/NAME")
 @click.option("--reason", default="", help="For people; the owner of the certificate sees it, too.")
 @click.option("--for-good", is_flag=True, help="Also certificates that are made later.")
-@servers_option
-@tls_options
-def revoke(identity: str, reason: str, for_good: bool, servers: tuple[str, ...], tls: ChannelTls | None) -> None:
+@server_options
+def revoke(identity: str, reason: str, for_good: bool, server: str | None, timeout_s: float | None) -> None:
     """Takes back all certificates of an identity: open connections end within seconds, and nothing renews them.
 
     \b
@@ -160,7 +155,8 @@ def revoke(identity: str, reason: str, for_good: bool, servers: tuple[str, ...],
         spec.until_time.FromNanoseconds(now_ns)
     obj = Object(spec=pack(spec))
     obj.metadata.name = f"r{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-    run_call(servers, tls, lambda client: client.put(PutRequest(objects=[obj])))
+    request = PutRequest(objects=[obj])
+    run(server_target(server, timeout_s), lambda connection: connection.put(request))
     click.echo(f"{identity} is revoked (auth.Revocation {obj.metadata.name})")
 
 
@@ -191,19 +187,3 @@ def authority_hash_of(pem: bytes) -> str:
     from rube.transport.peers import fingerprint
 
     return fingerprint(pem)
-
-
-def run_call(servers: tuple[str, ...], tls: ChannelTls | None, work: Callable[[Client], Awaitable[T]]) -> T:
-    """Makes calls with a client. Raises click.ClickException for a RubeError."""
-
-    async def main() -> T:
-        client = Client(real_host(tls=tls), servers)
-        try:
-            return await work(client)
-        finally:
-            await client.close()
-
-    try:
-        return asyncio.run(main())
-    except RubeError as error:
-        raise click.ClickException(error.message) from error
