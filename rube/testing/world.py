@@ -9,15 +9,16 @@ from typing import Any, cast
 
 from rube.api import Object, Type
 from rube.api.errors import InvalidArgumentError
-from rube.api.types import BUILTIN, Types, pack
+from rube.api.types import pack
 from rube.api.types.protos import checked_types, files_of
-from rube.api.types.pushed import checked_kind, kind_from
+from rube.api.types.pushed import checked_kind
 from rube.controllers.bringing import brought_types
 from rube.controllers.cluster.catalog import make_controller
 from rube.controllers.contract import Controller
 from rube.sim.judges import Verdict
 from rube.sim.scenario import LoadedScenario, Simulation, load, load_text
 from rube.sim.scenario.judging import judge_all
+from rube.sim.scenario.own_types import types_with
 from rube.testing.diary import Diary
 from rube.testing.simulating import Setup
 
@@ -45,7 +46,7 @@ class TestWorld:
         self.world, self.cluster = self.simulation.world, self.simulation.cluster
         pushed = [obj for part in setup.types for obj in _types(part)]
         brought = [obj for part in setup.controllers for obj in brought_types(_made(part))]
-        self.types = _known([*self.loaded.types, *self.loaded.brought, *brought, *pushed])
+        self.types = types_with([*self.loaded.types, *self.loaded.brought, *brought, *pushed])
         self.simulation.build([*brought, *pushed])
         # A test begins with all types there, those of controllers too, which would push them a moment later.
         at_once = list({obj.metadata.name: obj for obj in [*self.loaded.brought, *brought, *pushed]}.values())
@@ -67,7 +68,7 @@ class TestWorld:
         history = self.cluster.history
         self.cluster.conclude()
         own = [claim.verdict(history, self.types) for claim in self.setup.claims]
-        return own + (judge_all(self.loaded.scenario, history) if self.setup.judges else [])
+        return own + (judge_all(self.loaded.scenario, history, self.types) if self.setup.judges else [])
 
     def close(self) -> None:
         self.world.__exit__(None, None, None)
@@ -105,13 +106,6 @@ def _as_stored(obj: Object) -> Object:
     """Returns a type as a server stores it: judges compare what was sent with that."""
     kind = checked_kind(obj.metadata.name, Type.FromString(obj.spec.value))
     return Object(metadata=obj.metadata, spec=pack(Type.FromString(kind.source)))
-
-
-def _known(objects: Sequence[Object]) -> Types:
-    types: Types = BUILTIN
-    for obj in objects:
-        types = types.with_kind(kind_from(obj))
-    return types
 
 
 def violated(verdicts: Sequence[Verdict]) -> Iterator[str]:

@@ -19,12 +19,14 @@ from rube.api import Metadata, Object
 from rube.api.errors import InvalidArgumentError
 from rube.api.types import Types, options
 from rube.api.types.engine import validator_for
-from rube.sim.judges.contents import Content
 from rube.sim.judges.history import History
 from rube.sim.judges.verdict import Verdict, judge, many, not_judged, time_text
 
 Holds = Callable[[Object], bool]
 _IGNORE_ALWAYS: Final = 3
+_RULE: Final = "claim"
+# The engine's words for a field that a message does not have, and for an unknown variable.
+_UNKNOWN: Final = ("no_such_field", "No value with name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,8 @@ class Claim:
         if not keys:
             return not_judged(self.words, f"there was no object of type {self.type}")
         offending = [line for key in keys for line in self._of_object(key, holds, history)]
-        return judge(self.words, f"{self.words}, for {many(len(keys), 'object')}", offending)
+        about = f"{many(len(keys), 'object')} of type {self.type}"
+        return judge(self.words, f"held for {about}", offending, violated=f"not so for {about}")
 
     def _of_object(self, key: str, holds: Holds, history: History) -> Iterator[str]:
         at_ns = {commit.revision: commit.at_ns for commit in history.commits}
@@ -59,7 +62,12 @@ class Claim:
             if since is not None and self._over(since[1], now_ns):
                 yield self._line(key, since, now_ns)
                 since = None if content is None else (revision, now_ns)
-            bad = content is not None and _value(holds, content) is self.bad
+            try:
+                bad = content is not None and bool(holds(content.obj)) is self.bad
+            except Exception as error:  # whatever a user's claim raises
+                yield self._unjudged(key, revision, now_ns, error)
+                since = None
+                continue
             if bad and self.limit_ns is None:
                 yield self._line(key, (revision, now_ns), now_ns)
             since = (since or (revision, now_ns)) if bad and self.limit_ns is not None else None
@@ -68,6 +76,11 @@ class Claim:
 
     def _over(self, since_ns: int, now_ns: int) -> bool:
         return self.limit_ns is not None and now_ns - since_ns > self.limit_ns
+
+    def _unjudged(self, key: str, revision: int, at_ns: int, error: Exception) -> str:
+        why = str(error) if self.expression else f"{type(error).__name__}: {error}"
+        shown = self.expression or self.words
+        return f"{time_text(at_ns)} {key} at revision {revision}: `{shown}` cannot be judged: {why}"
 
     def _line(self, key: str, since: tuple[int, int], until_ns: int) -> str:
         revision, at_ns = since
@@ -79,7 +92,8 @@ class Claim:
 def compiled(type_name: str, expression: str, types: Types) -> Holds:
     """Returns the function that a CEL expression is, of `metadata`, `spec` and `status`.
 
-    Raises InvalidArgumentError, with the reason, for one that does not compile or gives neither true nor false.
+    Raises InvalidArgumentError, with the reason, for one that does not compile or names what there is not. The
+    function raises ValueError, with the reason, for an object of which the expression is neither true nor false.
     """
     kind = types.kind(type_name)
     parts: dict[str, Any] = {"spec": kind.spec.DESCRIPTOR}
@@ -99,25 +113,32 @@ def compiled(type_name: str, expression: str, types: Types) -> Holds:
         message.spec.ParseFromString(obj.spec.value)
         if "status" in parts:
             message.status.ParseFromString(obj.status.value)
-        return not _violations(validator, message, expression)
+        return not _violations(validator, message)
 
-    holds(Object())
+    _check_names(holds, expression)
     return holds
 
 
-def _value(holds: Holds, content: Content) -> bool:
-    return bool(holds(content.obj))
+def _check_names(holds: Holds, expression: str) -> None:
+    """Raises InvalidArgumentError for an expression that can be judged of no object: an empty one shows it."""
+    from protovalidate import CompilationError
+
+    try:
+        holds(Object())
+    except CompilationError as error:
+        raise InvalidArgumentError(f"`{expression}` is no condition in CEL: {error}", field="expression") from error
+    except ValueError as error:
+        if str(error).startswith(_UNKNOWN):
+            raise InvalidArgumentError(f"`{expression}` cannot be judged: {error}", field="expression") from error
 
 
-def _violations(validator: Any, message: Message, expression: str) -> bool:
-    from protovalidate import CompilationError, EvaluationError
+def _violations(validator: Any, message: Message) -> bool:
+    from protovalidate import EvaluationError
 
     try:
         return bool(validator.collect_violations(message))
-    except CompilationError as error:
-        raise InvalidArgumentError(f"`{expression}` is no condition in CEL: {error}", field="expression") from error
-    except (EvaluationError, ValueError) as error:
-        raise InvalidArgumentError(f"`{expression}` cannot be judged: {error}", field="expression") from error
+    except EvaluationError as error:
+        raise ValueError(str(error).removeprefix(f"error evaluating {_RULE}: ")) from error
 
 
 def _metadata(pool: Any) -> Descriptor:
@@ -154,7 +175,9 @@ def _file(expression: str, parts: dict[str, Descriptor]) -> FileDescriptorProto:
         field.options.ParseFromString(ignored.SerializeToString())
         bound = f"[this.{name}].map({name},\n{bound}\n)[0]"
     rules: Any = options.options_class("MessageOptions")()
-    rules.Extensions[options.extension("message")].cel.add(id="claim", expression=bound, message="is false")
+    rules.Extensions[options.extension("message")].cel.add(
+        id=_RULE, expression=f"{bound} ? true : false", message="is false"
+    )
     judged.options.ParseFromString(rules.SerializeToString(deterministic=True))
     return file
 

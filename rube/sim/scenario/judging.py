@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import assert_never
 
+from rube.api.types import Types
 from rube.sim import judges
 from rube.sim.judges import History, Verdict
+from rube.sim.scenario.claims import claim_of, own_verdict
 from rube.sim.scenario.scenario_pb2 import Expectation, Scenario
 
 ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
@@ -38,16 +40,19 @@ ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
 """Checks of every scenario, in the order of the report: what holds of any cluster, whatever it is for."""
 
 
-def judge_all(scenario: Scenario, history: History) -> list[Verdict]:
-    """Returns the verdicts of the scenario's expectations, in its order, and then of those of every scenario."""
-    verdicts = [judge(expectation, history) for expectation in scenario.expect]
+def judge_all(scenario: Scenario, history: History, types: Types) -> list[Verdict]:
+    """Returns the verdicts of the scenario's expectations, in its order, and then of those of every scenario.
+
+    `types` are those that claims are about.
+    """
+    verdicts = [judge(expectation, history, types) for expectation in scenario.expect]
     if history.to_refuse:
         verdicts.append(judges.refused(history))
     left_out = {*scenario.unchecked, *(verdict.check for verdict in verdicts)}
     return verdicts + [check(history) for name, check in ALWAYS.items() if name not in left_out]
 
 
-def judge(expectation: Expectation, history: History) -> Verdict:
+def judge(expectation: Expectation, history: History, types: Types) -> Verdict:
     """The verdict of the one check that an expectation names."""
     match expectation.WhichOneof("check"):
         case "converged":
@@ -89,6 +94,10 @@ def judge(expectation: Expectation, history: History) -> Verdict:
             return judges.contents(history)
         case "conditions":
             return judges.conditions(history)
+        case "always" | "eventually" | "never":
+            return claim_of(expectation).verdict(history, types)
+        case "judge":
+            return own_verdict(expectation.judge, history)
         case None:
             raise AssertionError("an expectation without check is refused")
         case check:

@@ -18,6 +18,7 @@ from rube.server.relay import RelayConfig
 from rube.shipped import shipped_scenarios
 from rube.sim.judges.rest import WITHIN_NS
 from rube.sim.scenario.chaos import fill_chaos
+from rube.sim.scenario.claims import check_claims
 from rube.sim.scenario.disasters import fill_disaster
 from rube.sim.scenario.files import read_text
 from rube.sim.scenario.own_types import read_objects, read_types
@@ -89,6 +90,7 @@ def load_text(text: str, file: str, settings: Sequence[str] = ()) -> LoadedScena
     source.raise_errors()  # without its type no object is right
     units = _units(scenario, file, source, types)
     objects = read_objects(scenario, file, source, types)
+    check_claims(scenario, source, types)
     source.raise_errors()
     return LoadedScenario(
         scenario=scenario,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -83,6 +83,14 @@ def read_objects(scenario: Scenario, file: str, source: Source, types: Types) ->
         if step.HasField("delete_objects"):
             _check_deletion(step.delete_objects, ("workload", "steps", index, "delete_objects"), put, types, source)
     return found
+
+
+def types_with(objects: Iterable[Object]) -> Types:
+    """Returns the built-in types and those of api.Type objects, of two with one name the last."""
+    types: Types = BUILTIN
+    for obj in objects:
+        types = types.with_kind(kind_from(obj))
+    return types
 
 
 def messages_of(pushed: Sequence[Object]) -> dict[str, type[Message]]:

@@ -1578,6 +1578,14 @@ class Expectation(_message.Message):
     CONTENTS_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     COMES_TO_REST_FIELD_NUMBER: _builtins.int
+    ALWAYS_FIELD_NUMBER: _builtins.int
+    EVENTUALLY_FIELD_NUMBER: _builtins.int
+    NEVER_FIELD_NUMBER: _builtins.int
+    JUDGE_FIELD_NUMBER: _builtins.int
+    judge: _builtins.str
+    """A judge of your own, `package.module:function`: it is called with the run's history (rube.sim.judges.History) and
+    returns a sentence for each violation.
+    """
     @_builtins.property
     def converged(self) -> Global___Converged: ...
     @_builtins.property
@@ -1634,6 +1642,18 @@ class Expectation(_message.Message):
         no call of a controller is refused again and again. Leases are left out.
         """
 
+    @_builtins.property
+    def always(self) -> Global___Always:
+        """A claim of your own is true of each object of a type at each revision of the store."""
+
+    @_builtins.property
+    def eventually(self) -> Global___Eventually:
+        """It becomes true of each object soon after each change after which it is false, or the object is deleted by then."""
+
+    @_builtins.property
+    def never(self) -> Global___Never:
+        """It is true of no object, or of none for long."""
+
     def __init__(
         self,
         *,
@@ -1651,16 +1671,100 @@ class Expectation(_message.Message):
         contents: Global___Contents | None = ...,
         conditions: Global___Conditions | None = ...,
         comes_to_rest: Global___ComesToRest | None = ...,
+        always: Global___Always | None = ...,
+        eventually: Global___Eventually | None = ...,
+        never: Global___Never | None = ...,
+        judge: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "comes_to_rest", b"comes_to_rest", "conditions", b"conditions", "contents", b"contents", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "always", b"always", "check", b"check", "comes_to_rest", b"comes_to_rest", "conditions", b"conditions", "contents", b"contents", "converged", b"converged", "eventually", b"eventually", "judge", b"judge", "local_autonomy", b"local_autonomy", "never", b"never", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "comes_to_rest", b"comes_to_rest", "conditions", b"conditions", "contents", b"contents", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "always", b"always", "check", b"check", "comes_to_rest", b"comes_to_rest", "conditions", b"conditions", "contents", b"contents", "converged", b"converged", "eventually", b"eventually", "judge", b"judge", "local_autonomy", b"local_autonomy", "never", b"never", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency", "raft_invariants", "reads", "contents", "conditions", "comes_to_rest"]  # noqa: Y015
+    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency", "raft_invariants", "reads", "contents", "conditions", "comes_to_rest", "always", "eventually", "never", "judge"]  # noqa: Y015
     _WhichOneofArgType_check: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_check) -> _WhichOneofReturnType_check | None: ...
 
 Global___Expectation: _TypeAlias = Expectation  # noqa: Y015
+
+@_typing.final
+class Always(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    CEL_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """The full name, such as `acme.Backup`."""
+    cel: _builtins.str
+    """A condition in CEL over `metadata`, `spec` and `status`."""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        cel: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cel", b"cel", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Always: _TypeAlias = Always  # noqa: Y015
+
+@_typing.final
+class Eventually(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    CEL_FIELD_NUMBER: _builtins.int
+    WITHIN_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    cel: _builtins.str
+    @_builtins.property
+    def within(self) -> _duration_pb2.Duration:
+        """The longest time for which it may be false. Required."""
+
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        cel: _builtins.str = ...,
+        within: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["within", b"within"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cel", b"cel", "type", b"type", "within", b"within"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Eventually: _TypeAlias = Eventually  # noqa: Y015
+
+@_typing.final
+class Never(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    CEL_FIELD_NUMBER: _builtins.int
+    LASTING_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    cel: _builtins.str
+    @_builtins.property
+    def lasting(self) -> _duration_pb2.Duration:
+        """It may be true for so long. Default: at no revision."""
+
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        cel: _builtins.str = ...,
+        lasting: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lasting", b"lasting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cel", b"cel", "lasting", b"lasting", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Never: _TypeAlias = Never  # noqa: Y015
 
 @_typing.final
 class Converged(_message.Message):

@@ -17,7 +17,7 @@ from rube.sim.report import Counts, Result
 from rube.sim.scenario.faults import Event, fault_events
 from rube.sim.scenario.judging import judge_all
 from rube.sim.scenario.load import LoadedScenario
-from rube.sim.scenario.own_types import messages_of
+from rube.sim.scenario.own_types import messages_of, types_with
 from rube.sim.scenario.relays import relay_names
 from rube.sim.scenario.replicas import controller_replicas
 from rube.sim.scenario.scenario_pb2 import SQLITE, Cluster, Scenario, UnitState
@@ -190,6 +190,7 @@ class Simulation:
 
     def _result(self, events: list[Event]) -> Result:
         history = self.cluster.history
+        types = types_with([*self._loaded.brought, *self._loaded.types])
         users = [attempt for attempt in history.attempts if attempt.user]
         return Result(
             name=self._scenario.name,
@@ -219,7 +220,7 @@ class Simulation:
                 [*((event.at_ns, event.text) for event in events), *_leaders(history)], key=lambda event: event[0]
             ),
             faults=[(event.at_ns, event.ends_ns) for event in events if event.ends_ns is not None],
-            verdicts=judge_all(self._scenario, history),
+            verdicts=judge_all(self._scenario, history, types),
             latencies=summarize_latency(history),
             refusals=summarize_refusals(history),
             errors=[history.errors[place] for place in sorted(history.errors)],
