@@ -113,8 +113,9 @@ class CertificatesService(CertificatesServicer):
     async def Renew(self, request: RenewalRequest, context: Context) -> IssuedCertificate:
         """Gives the owner of an earlier certificate's key a further one.
 
-        Raises UnauthenticatedError without that proof, PermissionDeniedError for another identity or a revoked one,
-        FailedPreconditionError for a certificate that lapsed too long ago, or is not a node's.
+        Raises UnauthenticatedError without that proof, PermissionDeniedError for another identity, a revoked one or one
+        that `Join` does not give, FailedPreconditionError for a certificate that lapsed too long ago, or is not a
+        node's.
         """
         check_known(request)
         config = self._signing()
@@ -122,6 +123,7 @@ class CertificatesService(CertificatesServicer):
         requested = self._read_request(config, request.csr, call_of(context))
         now_ns = self._clock.now_ns()
         check_renewal(shown, requested, now_ns)
+        _check_joined(shown.identity)
         if why := self._revocations.refusal_of(shown.identity, shown.begin_ns + BACKDATED_S * NS_PER_S):
             raise PermissionDeniedError(why)
         if shown.end_ns < now_ns:
@@ -228,6 +230,16 @@ def check_renewal(shown: Shown, requested: Requested, now_ns: int) -> None:
         )
     if now_ns < shown.begin_ns:
         raise FailedPreconditionError("by this server's clock the certificate is not valid yet: set the clock")
+
+
+def _check_joined(identity: Identity) -> None:
+    """Raises PermissionDeniedError for an identity that no token gives: a user, or one with groups."""
+    if identity.kind not in JOINING_KINDS or identity.groups:
+        what = f"the groups {', '.join(identity.groups)}" if identity.groups else "that kind"
+        raise PermissionDeniedError(
+            f"the certificate of {identity.kind}/{identity.name} did not come from joining, which gives none of "
+            f"{what}: 'rube cert' renews it"
+        )
 
 
 def _check_requested(identity: Identity, domain: str) -> None:

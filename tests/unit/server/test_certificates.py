@@ -269,6 +269,7 @@ async def other_instance(plane: Plane) -> Any:
 
 SERVER = Identity(kind="member", name="m1", names=("10.0.0.1",))
 ADA = Identity(kind="user", name="ada")
+GROUPED = Identity(kind="node", name="edge-1", groups=("admins",))
 REFUSED: dict[str, tuple[Callable[[Plane], Awaitable[Any]], str, str]] = {
     "a stolen token without its secret": (stolen, "UNAUTHENTICATED", "not its secret"),
     "a revoked token": (revoked_token, "UNAUTHENTICATED", "was revoked"),
@@ -308,6 +309,8 @@ REFUSED: dict[str, tuple[Callable[[Plane], Awaitable[Any]], str, str]] = {
         "PERMISSION_DENIED",
         "spiffe://rube/member/m1",
     ),
+    "a user's certificate": (lambda p: p.renew(p.issued(ADA, days=(-1, 1)), ADA), "PERMISSION_DENIED", "rube cert"),
+    "a certificate of groups": (lambda p: p.renew(p.issued(GROUPED, days=(-1, 1))), "PERMISSION_DENIED", "admins"),
     "more names": (
         lambda p: p.renew(p.issued(SERVER, days=(-1, 1)), Identity(kind="member", name="m1", names=("10.0.0.2",))),
         "PERMISSION_DENIED",
