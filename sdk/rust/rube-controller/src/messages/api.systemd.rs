@@ -661,6 +661,33 @@ impl ::prost::Name for UnitStatus {
         "/api.systemd.UnitStatus".into()
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodePolicy {
+    #[prost(string, repeated, tag = "1")]
+    pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "2")]
+    pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "3")]
+    pub executables: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "4")]
+    pub working_directories: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "5")]
+    pub writable_paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "6")]
+    pub readable_paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "7")]
+    pub options: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for NodePolicy {
+    const NAME: &'static str = "NodePolicy";
+    const PACKAGE: &'static str = "api.systemd";
+    fn full_name() -> ::prost::alloc::string::String {
+        "api.systemd.NodePolicy".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/api.systemd.NodePolicy".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UnitAction {
     #[prost(string, tag = "1")]
