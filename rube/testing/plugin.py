@@ -54,7 +54,9 @@ def cluster(request: pytest.FixtureRequest, rube_seed: int) -> Iterator[Cluster 
     from rube.testing.world import TestWorld
 
     setup, item = _setup(request.node), request.node
-    logging.getLogger("rube").setLevel(logging.CRITICAL)
+    log = logging.getLogger("rube")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     world = item.stash[_WORLD] = TestWorld(setup, rube_seed, Path(item.path).parent)
     try:
         yield _face(world, request.function)
@@ -62,6 +64,7 @@ def cluster(request: pytest.FixtureRequest, rube_seed: int) -> Iterator[Cluster 
             _judge(world)
     finally:
         world.close()
+        log.setLevel(level)
 
 
 _FAILED = pytest.StashKey[bool]()

@@ -19,16 +19,18 @@ from tests.pushed_types import backup, backup_type
 
 PROJECT = """
 import asyncio
+import logging
 import pytest
 from rube.sim.scenario import default_unit
 from rube.testing import AsyncCluster, Cluster, simulate
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def told(cluster):
     yield
     with open("hashes", "a") as file:
         file.write(f"{cluster.seed} {cluster.trace_sha256}\\n")
 
+@pytest.mark.usefixtures("told")
 @simulate(seeds=[3, 4], nodes=2)
 def test_plain(cluster: Cluster):
     cluster.put(default_unit(), name="web")
@@ -36,12 +38,17 @@ def test_plain(cluster: Cluster):
     cluster.eventually(lambda: cluster.unit("web") == "active")
     assert "web" in cluster.ructl("list -t Unit").check()
 
+@pytest.mark.usefixtures("told")
 @simulate(seeds=[5], nodes=2, tie_break=True)
 async def test_awaiting(cluster: AsyncCluster):
     await asyncio.gather(*(cluster.put(default_unit(), name=f"web-{i}") for i in range(3)))
     await cluster.ructl("delete -t Unit web-1")
     await asyncio.sleep(30)
 
+def test_that_needs_no_cluster_has_its_log():
+    assert logging.getLogger("rube").level == logging.NOTSET
+
+@pytest.mark.usefixtures("told")
 @simulate(seeds=[6], nodes=1)
 def test_wrong(cluster: Cluster):
     cluster.put(default_unit(), name="web")
@@ -65,7 +72,7 @@ def test_a_project_gets_one_hash_for_a_seed_and_a_failure_tells_how_to_repeat_it
     (tmp_path / "test_project.py").write_text(PROJECT)
     hashes, out = _tried(tmp_path, hash_seed="1")
     assert [line.split()[0] for line in hashes] == ["3", "4", "5", "6"]
-    assert "3 passed" in out
+    assert "4 passed" in out
     assert "1 failed" in out
     assert "put api.systemd.Unit/default/web" in out
     assert "cut off worker-1" in out
