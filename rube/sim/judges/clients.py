@@ -75,7 +75,7 @@ def _stays(before: Attempt, after: Attempt, alive: list[Attempt]) -> Iterator[st
         for other in alive
         if other.start_ns >= end_ns - ALIVE_NS and other.end_ns is not None and other.end_ns <= end_ns + ALIVE_NS
     }
-    if others and others <= answering and after.start_ns <= end_ns + AT_ONCE_NS:
+    if others and others <= answering and after.start_ns <= end_ns + ALIVE_NS:
         yield f"{after.where} went to {after.server}, which had not answered just before, and {min(others)} did"
 
 
