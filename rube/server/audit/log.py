@@ -61,7 +61,7 @@ class AuditLog:
         self._server = server
         self._head = ChainHead()
         self._part_bytes = 0
-        """Of the file that grows; 0: there is none, and the next line begins one."""
+        """The bytes of the part that grows; 0: there is none, and the next line begins one."""
         # Lines that the disk did not take, oldest first, as fields: their numbers come when they are written.
         self._waiting: deque[dict[str, Any]] = deque()
         self._lost = 0

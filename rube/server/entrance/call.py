@@ -54,9 +54,9 @@ class Call:
         self.manner = manner
         self.request = request
         self.outcome: Outcome | None = None
-        """Of a write."""
+        """The outcome of a write."""
         self.failure: RubeError | None = None
-        """Of a write that was still under way when its caller left."""
+        """The error of a write that was still under way when its caller left."""
         self.rules: dict[str, None] = {}
         """The rules that allow it, or may. A dict for its order."""
         self.certified = ""
